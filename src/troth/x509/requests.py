@@ -1,0 +1,67 @@
+"""RFC 2986 certificate requests: make one as step's clients do, and read one strictly."""
+
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from troth.x509 import X509Error
+from troth.x509.keys import PrivateKey
+from troth.x509.names import split_names
+from troth.x509.pem import parse_blocks
+
+LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
+
+
+class RequestError(X509Error):
+    """A certificate request cannot be read, or its signature does not hold."""
+
+
+def create_request(key: PrivateKey, common_name: str, names: Sequence[str]) -> x509.CertificateSigningRequest:
+    """A request for a subject with one common name and the given alternative names (empty ones leave both out)."""
+    subject = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)] if common_name else []
+    builder = x509.CertificateSigningRequestBuilder(subject_name=x509.Name(subject))
+    general = split_names(names).general_names()
+    if general:
+        builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=not common_name)
+    return builder.sign(key, None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256())
+
+
+def parse_request(data: bytes, what: str = "certificate request") -> x509.CertificateSigningRequest:
+    """The first request of a PEM text, or a DER one; the signature is *not* checked here.
+
+    Raises:
+        RequestError: there is none, or it cannot be read.
+    """
+    try:
+        if data[:1] == b"\x30":
+            return x509.load_der_x509_csr(data)
+        block = next((block for block in parse_blocks(data) if block.label in LABELS), None)
+        if block is None or block.der is None:
+            raise RequestError(f"{what} contains no certificate request: expected a PEM CERTIFICATE REQUEST block")
+        return x509.load_der_x509_csr(block.der)
+    except ValueError as error:
+        raise RequestError(f"{what} is not a readable certificate request: {error}") from error
+
+
+def check_possession(request: x509.CertificateSigningRequest) -> None:
+    """Check the request's self-signature, the proof that its maker holds the key (RFC 2986 §3).
+
+    Raises:
+        RequestError: the signature does not hold or its algorithm is not supported.
+    """
+    try:
+        valid = request.is_signature_valid
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+        valid = False
+    if not valid:
+        raise RequestError("certificate request has an invalid signature")
+
+
+def request_to_pem(request: x509.CertificateSigningRequest) -> str:
+    """A request as a PEM block."""
+    return request.public_bytes(Encoding.PEM).decode()
