@@ -1,0 +1,126 @@
+"""Whole-file writes: aside, fsync, rename; mode at birth; the old content stays when anything fails."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from troth.host import HostError
+
+MAX_READ_BYTES = 16 * 1024 * 1024
+
+
+class FileError(HostError):
+    """A file cannot be read or written; the message names the path and the system's reason."""
+
+
+def read_file(path: Path, *, limit: int = MAX_READ_BYTES) -> bytes:
+    """All bytes of a file.
+
+    Raises:
+        FileError: it cannot be read, or is larger than `limit` bytes.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise FileError(f"cannot read {path}: {reason(error)}") from error
+    if len(data) > limit:
+        raise FileError(f"cannot read {path}: larger than {limit} bytes")
+    return data
+
+
+def stage_file(path: Path, data: bytes, mode: int = 0o600) -> Path:
+    """Write `data` to a new file beside `path`, synced to disk and born with its final mode; return its path.
+
+    An existing target lends its mode and owner, so that a replaced file keeps both; a symlink is followed.
+
+    Raises:
+        FileError: it cannot be written; nothing is left behind.
+    """
+    target = follow(path)
+    staged = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        before = target.stat() if target.exists() else None
+        descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                if before is not None:
+                    _keep_owner(stream.fileno(), before)
+                os.fchmod(stream.fileno(), before.st_mode & 0o7777 if before is not None else mode)
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                staged.unlink()
+            raise
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {reason(error)}") from error
+    return staged
+
+
+def _keep_owner(descriptor: int, before: os.stat_result) -> None:
+    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+
+
+def commit_file(staged: Path, path: Path) -> None:
+    """Rename a staged file over its target (symlinks followed) and sync the directory.
+
+    Raises:
+        FileError: the rename failed; the target is unchanged.
+    """
+    target = follow(path)
+    try:
+        staged.rename(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise FileError(f"cannot replace {path}: {reason(error)}") from error
+
+
+def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Replace a file whole: readers see the old bytes or the new ones, never a part.
+
+    Raises:
+        FileError: it cannot be written; the old content stays.
+    """
+    staged = stage_file(path, data, mode)
+    try:
+        commit_file(staged, path)
+    except FileError:
+        with contextlib.suppress(OSError):
+            staged.unlink()
+        raise
+
+
+def make_directory(path: Path, mode: int = 0o700) -> None:
+    """Create a directory and its parents; an existing one keeps its mode.
+
+    Raises:
+        FileError: it cannot be created, or is not a directory.
+    """
+    try:
+        path.mkdir(mode=mode, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(f"cannot create directory {path}: {reason(error)}") from error
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def follow(path: Path) -> Path:
+    """The file a path means: symlinks resolved, a dangling or absent one too."""
+    return path.resolve(strict=False) if path.is_symlink() else path
+
+
+def reason(error: OSError) -> str:
+    """The system's reason in lower case, without the path it may repeat."""
+    return (error.strerror or str(error)).lower()
