@@ -1,0 +1,53 @@
+# make setup | demo | test | bench | interop      (Python 3.11+, no root)
+PYTHON ?= python3
+GO ?= go
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.setup
+STEP_VERSION := v0.30.6
+STEP_CA_VERSION := v0.30.2
+export PATH := $(CURDIR)/build/bin:$(PATH)
+
+.PHONY: setup demo test lint bench interop programs reference lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "troth needs Python 3.11 or newer, this is %s: set PYTHON=python3.11" % sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: setup            ## the main job: a CA, an upstream, a proxy, proven mutual TLS, 50 rotations under load
+	$(BIN)/troth demo $(if $(NGINX),--nginx $(NGINX)) $(DEMO_FLAGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint             ## lint, types and all tests; what a missing program skips is named at the end
+	NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadgroup $(PYTEST_FLAGS)
+
+interop: setup         ## the official step against troth, operation by operation
+	$(BIN)/python -m tests.interop $(INTEROP_FLAGS)
+
+bench: setup           ## writes build/bench.json
+	@mkdir -p build
+	$(BIN)/python bench/run.py
+
+programs:              ## the official step and step-ca, built into build/bin (needs Go)
+	@mkdir -p build/bin
+	test -x build/bin/step || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/smallstep/cli/cmd/step@$(STEP_VERSION)
+	test -x build/bin/step-ca || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/smallstep/certificates/cmd/step-ca@$(STEP_CA_VERSION)
+
+reference: setup       ## docs/reference/cli.md from --help
+	$(BIN)/python -m troth.cli.reference > docs/reference/cli.md
+
+lock: setup            ## requirements.lock from pyproject.toml
+	$(BIN)/python -m pip install --quiet pip-tools
+	$(BIN)/pip-compile --quiet --generate-hashes --all-extras --strip-extras --allow-unsafe --no-emit-index-url --no-emit-trusted-host -o requirements.lock pyproject.toml
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache
