@@ -1,0 +1,82 @@
+"""The entry point: help without imports, one place where errors become lines and exit codes.
+
+Errors are two lines on stderr, ``error: ...`` and ``hint: ...``. Exit codes: 0 fine, 1 refused or failed (usage
+errors too, as step's), 3 unknown command, 130 interrupted; some commands document others. Imported modules are
+counted: help must not load click, let alone cryptography.
+"""
+
+import os
+import sys
+from typing import NoReturn
+
+from troth.cli import help as help_texts
+from troth.errors import TrothError
+
+INTERRUPTED = 130
+
+
+def main() -> NoReturn:
+    """Run the command in ``sys.argv`` and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; the result is its exit code."""
+    try:
+        text = help_texts.find(arguments)
+        if text is not None:
+            print(text, end="")
+            sys.stdout.flush()
+            return 0
+        return _dispatch(arguments)
+    except TrothError as error:
+        return _report(error.message, error.hint, error.exit_code)
+    except KeyboardInterrupt:
+        return _report("interrupted", None, INTERRUPTED)
+    except BrokenPipeError:
+        # The reader has gone; stdout must not be flushed into it once more while the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception as error:
+        return _internal(error)
+
+
+def _dispatch(arguments: list[str]) -> int:
+    import click
+
+    from troth.cli.group import load_root
+
+    try:
+        outcome = load_root().main(args=arguments, prog_name="troth", standalone_mode=False)
+        sys.stdout.flush()
+        return outcome if isinstance(outcome, int) else 0
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.UsageError as error:
+        context = error.ctx
+        hint = f"run: {context.command_path} --help" if context is not None else None
+        return _report(_sentence(error.format_message()), hint, 1)
+    except click.Abort:
+        return _report("interrupted", None, INTERRUPTED)
+    except click.ClickException as error:
+        return _report(_sentence(error.format_message()), None, 1)
+
+
+def _sentence(text: str) -> str:
+    text = text.rstrip().removesuffix(".")
+    return text[:1].lower() + text[1:]
+
+
+def _report(message: str, hint: str | None, code: int) -> int:
+    if os.environ.get("STEPDEBUG") == "1" and sys.exc_info()[0] is not None:
+        import traceback
+
+        traceback.print_exc()
+    print(f"error: {message}", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return code
+
+
+def _internal(error: Exception) -> int:
+    return _report(f"internal error ({type(error).__name__})", "run it again with STEPDEBUG=1 for the details", 1)

@@ -1,0 +1,62 @@
+"""The table of commands: group, name, what it is for, and where its click command is.
+
+Nothing is imported to list it, which keeps ``troth --help`` a matter of milliseconds. A new command is one line here.
+"""
+
+GROUPS = {
+    "": "mutual TLS between nginx and its upstreams: a private CA, certificates that renew, and proof on the wire",
+    "ca": "run a certificate authority, and get, renew and revoke its certificates",
+    "ca provisioner": "see who may ask the authority for certificates",
+    "certificate": "look at certificates and check them",
+    "nginx": "see, plan, apply and prove the identities that nginx shows and trusts",
+    "agent": "keep certificates renewed, deployed and proven",
+}
+
+COMMANDS = {
+    "": {
+        "ca": ("", GROUPS["ca"]),
+        "certificate": ("", GROUPS["certificate"]),
+        "nginx": ("", GROUPS["nginx"]),
+        "agent": ("", GROUPS["agent"]),
+        "demo": ("troth.cli.demo:demo", "watch the whole system work on this machine, without root"),
+        "path": ("troth.cli.about:path", "print the configured step path"),
+        "version": ("troth.cli.about:version", "print the version"),
+        "completion": ("troth.cli.completion:completion", "print a shell's completion script"),
+    },
+    "ca": {
+        "init": ("troth.cli.ca_init:init", "create a certificate authority"),
+        "serve": ("troth.cli.ca_serve:serve", "serve a certificate authority"),
+        "bootstrap": ("troth.cli.ca_bootstrap:bootstrap", "trust an authority and make it the default"),
+        "certificate": ("troth.cli.ca_certificate:certificate", "make a key and get a certificate for it"),
+        "sign": ("troth.cli.ca_sign:sign", "get a certificate for a request"),
+        "token": ("troth.cli.ca_token:token", "make a one-time token"),
+        "renew": ("troth.cli.ca_renew:renew", "renew a certificate, once or for ever"),
+        "rekey": ("troth.cli.ca_rekey:rekey", "renew a certificate with a new key"),
+        "revoke": ("troth.cli.ca_revoke:revoke", "revoke a certificate"),
+        "root": ("troth.cli.ca_roots:root", "fetch the root certificate by its fingerprint"),
+        "roots": ("troth.cli.ca_roots:roots", "fetch all root certificates"),
+        "federation": ("troth.cli.ca_roots:federation", "fetch the root certificates of the federation"),
+        "health": ("troth.cli.ca_health:health", "ask whether the authority is up"),
+        "provisioner": ("", GROUPS["ca provisioner"]),
+    },
+    "ca provisioner": {
+        "list": ("troth.cli.ca_provisioner:list_provisioners", "list the provisioners"),
+    },
+    "certificate": {
+        "inspect": ("troth.cli.certificate_inspect:inspect", "print a certificate or request"),
+        "fingerprint": ("troth.cli.certificate_fingerprint:fingerprint", "print the fingerprint of a certificate"),
+        "verify": ("troth.cli.certificate_verify:verify", "check a certificate's path to a root"),
+        "needs-renewal": ("troth.cli.certificate_needs_renewal:needs_renewal", "exit 0 when a certificate is due"),
+    },
+    "nginx": {
+        "inspect": ("troth.cli.nginx:inspect", "show which location presents which identity and trusts what"),
+        "plan": ("troth.cli.nginx:plan", "show what apply would change"),
+        "apply": ("troth.cli.nginx:apply", "make the planned changes, or none of them"),
+        "undo": ("troth.cli.nginx:undo", "put the state before the last apply back"),
+        "prove": ("troth.cli.nginx:prove", "show on the wire that a location accepts and refuses as it should"),
+    },
+    "agent": {
+        "run": ("troth.cli.agent:run", "renew, deploy and prove the certificates of a troth.toml"),
+        "status": ("troth.cli.agent:status", "show what the agent knows"),
+    },
+}

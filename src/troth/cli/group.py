@@ -1,0 +1,143 @@
+"""Click groups whose commands are imported when they are called, and step's order of flag, environment, defaults."""
+
+import difflib
+import importlib
+import json
+import os
+from collections.abc import Mapping
+
+import click
+
+from troth.cli import help as help_texts
+from troth.cli.commands import COMMANDS, GROUPS
+from troth.errors import TrothError, UsageError
+from troth.host.steppath import StepPath, step_base
+
+# Groups whose flags are step's and may therefore come from STEP_* and defaults.json; init and serve describe an
+# authority of this machine, where a client's defaults would be wrong.
+CONFIGURABLE = ("ca", "ca provisioner", "certificate")
+NOT_CONFIGURABLE = ("init", "serve")
+NEVER_IN_DEFAULTS = ("context", "profile", "authority", "help")
+
+
+class UnknownCommandError(UsageError):
+    """There is no such command (step exits 3)."""
+
+    exit_code = 3
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is called."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(name=path.rpartition(" ")[2] or "troth", help=GROUPS[path])
+        self.path = path
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS[self.path])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return load_command(self.path, cmd_name) if cmd_name in COMMANDS[self.path] else None
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write(help_texts.group_help(self.path))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in COMMANDS[self.path]:
+            raise _unknown(self.path, name)
+        command = load_command(self.path, name)
+        if self.path in CONFIGURABLE and name not in NOT_CONFIGURABLE:
+            ctx.default_map = {name: configured_values(command, os.environ, _defaults())}
+        return name, command, args[1:]
+
+
+def load_root() -> LazyGroup:
+    """The command ``troth``."""
+    return LazyGroup("")
+
+
+def load_command(group: str, name: str) -> click.Command:
+    """Import one command of the table.
+
+    Raises:
+        UsageError: this installation has no such module.
+    """
+    target, _ = COMMANDS[group][name]
+    if not target:
+        return LazyGroup(f"{group} {name}".strip())
+    module_name, _, attribute = target.partition(":")
+    try:
+        command = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        if error.name != module_name:
+            raise TrothError(
+                f"'troth {group} {name}' needs the Python module {error.name!r}, which is not installed",
+                hint="install troth again with its dependencies",
+            ) from error
+        raise UsageError(f"'troth {group} {name}' is not part of this installation".replace("  ", " ")) from error
+    if not isinstance(command, click.Command):
+        raise TypeError(f"{target} is not a click command")
+    return command
+
+
+def _unknown(group: str, name: str) -> UnknownCommandError:
+    path = f"troth {group}".strip()
+    close = difflib.get_close_matches(name, COMMANDS[group], 1)
+    hint = f"did you mean: {path} {close[0]}" if close else f"run: {path} --help"
+    return UnknownCommandError(f"unknown command '{path} {name}'", hint=hint)
+
+
+def configured_values(
+    command: click.Command, environment: Mapping[str, str], defaults: Mapping[str, str]
+) -> dict[str, object]:
+    """What the environment (``STEP_<FLAG>``) and then ``defaults.json`` say for the options of a command.
+
+    step gives every flag these two fallbacks, under any of the flag's names; a list takes commas.
+    """
+    values: dict[str, object] = {}
+    for option in command.params:
+        if not isinstance(option, click.Option) or option.name is None:
+            continue
+        names = [name[2:] for name in option.opts if name.startswith("--")]
+        found = [environment[key] for key in map(environment_name, names) if environment.get(key)]
+        found += [defaults[name] for name in names if name in defaults and name not in NEVER_IN_DEFAULTS]
+        if found:
+            values[option.name] = found[0].split(",") if option.multiple else found[0]
+    return values
+
+
+def environment_name(flag: str) -> str:
+    """``ca-url`` is ``STEP_CA_URL``."""
+    return "STEP_" + flag.upper().replace("-", "_")
+
+
+def _defaults() -> dict[str, str]:
+    """``config/defaults.json`` with its values as texts.
+
+    Raises:
+        UsageError: the file is there and is not a JSON object.
+    """
+    path = StepPath(step_base()).defaults
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from error
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        hint = "correct the file, or run: troth ca bootstrap --force"
+        raise UsageError(f"{path} is not a JSON object: expected flag names and values", hint=hint)
+    return {str(name): _as_text(value) for name, value in values.items()}
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_as_text, value))
+    return value if isinstance(value, str) else json.dumps(value)
