@@ -1,4 +1,4 @@
-"""Certificates the authority refuses to issue, signed offline with its real intermediate: what must be refused on the wire."""
+"""Certificates the authority refuses to issue, signed offline with its real intermediate, to be refused on the wire."""
 
 import datetime
 from dataclasses import dataclass
