@@ -7,7 +7,6 @@ counted: help must not load click, let alone cryptography.
 
 import os
 import sys
-from typing import NoReturn
 
 from troth.cli import help as help_texts
 from troth.errors import TrothError
@@ -15,7 +14,7 @@ from troth.errors import TrothError
 INTERRUPTED = 130
 
 
-def main() -> NoReturn:
+def main() -> None:
     """Run the command in ``sys.argv`` and exit."""
     sys.exit(run(sys.argv[1:]))
 

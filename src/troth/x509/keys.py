@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
     load_pem_private_key,
 )
-from cryptography.x509 import Certificate, SubjectKeyIdentifier
+from cryptography.x509 import Certificate, CertificateSigningRequest, SubjectKeyIdentifier
 
 from troth.x509 import X509Error
 
@@ -115,9 +115,12 @@ def subject_key_id(key: PublicKey) -> bytes:
 
 def key_matches(certificate: Certificate, key: PrivateKey) -> bool:
     """Whether a private key belongs to a certificate."""
-    ours = public_der(key.public_key())
-    theirs = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return ours == theirs
+    return public_der(key.public_key()) == spki_of(certificate)
+
+
+def spki_of(holder: Certificate | CertificateSigningRequest) -> bytes:
+    """The SubjectPublicKeyInfo of a certificate or request, DER, whatever kind of key it is."""
+    return holder.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def describe_key(key: object) -> str:

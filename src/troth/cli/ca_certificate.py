@@ -1,0 +1,112 @@
+"""``troth ca certificate``: a new key and a certificate for it."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from troth.cli import flags
+
+if TYPE_CHECKING:
+    from troth.client.authority import Authority, Chain
+    from troth.x509.keys import PrivateKey
+
+EXAMPLES = """
+troth ca certificate "myuser" client.crt client.key
+troth ca certificate internal.example.com internal.crt internal.key --san internal.example.com --san 10.0.0.7
+troth ca certificate myuser client.crt client.key --token $TOKEN
+troth ca certificate myuser client.crt client.key --provisioner admin --provisioner-password-file pw --not-after 8h
+"""
+
+
+@flags.command("certificate", EXAMPLES)
+@click.argument("subject")
+@click.argument("crt_file")
+@click.argument("key_file")
+@flags.SANS
+@flags.TOKEN
+@flags.PROVISIONER
+@flags.VALIDITY
+@flags.KEY_KIND
+@flags.SET
+@flags.CA
+@flags.FORCE
+def certificate(subject: str, crt_file: str, key_file: str, token: str, force: bool, **given: Any) -> None:
+    """Make a key, get a certificate for SUBJECT and write the chain to CRT_FILE and the key to KEY_FILE, both 0600.
+
+    With a token nothing else is needed: it names its authority and that authority's root.
+    """
+    from troth.cli.outputs import may_write
+    from troth.cli.owned import complete
+    from troth.errors import UsageError
+    from troth.host.pairs import write_pair
+    from troth.host.terminal import announce
+    from troth.x509.keys import generate_key, private_key_to_pem
+
+    if not subject:
+        raise UsageError("the subject is empty: expected a name such as internal.example.com")
+    key = generate_key(given["kty"], given["curve"], given["size"])
+    if Path(crt_file).parent.is_dir():
+        complete(crt_file, key_file)
+    may_write(crt_file, key_file, force=force)
+    issue = _with_token if token else _with_password
+    chain = issue(subject, key, {**given, "token": token})
+    write_pair(Path(crt_file), chain.pem.encode(), Path(key_file), private_key_to_pem(key))
+    announce("Certificate", crt_file)
+    announce("Private Key", key_file)
+
+
+def _with_token(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
+    from troth.cli.granting import given_token
+    from troth.cli.trust import authority_of_token
+    from troth.errors import UsageError
+    from troth.host.terminal import announce
+
+    view = given_token(given["token"])
+    if given["sans"]:
+        raise UsageError("--san cannot be used with --token: the names are in the token")
+    if view.subject.lower() != subject.lower():
+        hint = f"use the token's subject, or: troth ca token {subject}"
+        raise UsageError(f"subject {subject!r} is not the token's: expected {view.subject!r}", hint=hint)
+    authority = authority_of_token(view, given["ca_url"], given["root"])
+    announce("CA", authority.url)
+    return _sign(authority, given["token"].strip(), key, given)
+
+
+def _with_password(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
+    from troth.cli import trust
+    from troth.cli.granting import Chosen, signing_key
+    from troth.client.enroll import root_fingerprint
+    from troth.client.tokens import request_claims, sign_audience, sign_token, validity
+    from troth.host.clock import now
+
+    authority = trust.authority(given["ca_url"], given["root"])
+    signer = signing_key(authority, Chosen(given["provisioner"], given["kid"], given["password_file"]))
+    claims = request_claims(subject, given["sans"], root_fingerprint(authority.roots))
+    token = sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)
+    return _sign(authority, token, key, given)
+
+
+def _sign(authority: "Authority", token: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
+    """The request carries the token's names, the only ones the authority would accept."""
+    from troth.cli.granting import explained, given_token
+    from troth.client.transport import NotAnAuthorityError, RefusedError
+    from troth.host.clock import now
+    from troth.x509.keys import key_matches
+    from troth.x509.requests import create_request, request_to_pem
+
+    view = given_token(token)
+    request = create_request(key, view.subject, view.sans or (view.subject,))
+    try:
+        chain = authority.sign(
+            request_to_pem(request),
+            token,
+            not_before=given["not_before"],
+            not_after=given["not_after"],
+            template_data=flags.template_data(given["sets"], given["set_file"]),
+        )
+    except RefusedError as error:
+        raise explained(error, view, now()) from error
+    if not key_matches(chain.leaf, key):
+        raise NotAnAuthorityError(f"{authority.url} answered with a certificate for another key")
+    return chain

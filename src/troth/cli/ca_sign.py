@@ -1,0 +1,99 @@
+"""``troth ca sign``: a certificate for a request made elsewhere."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from troth.cli import flags
+
+if TYPE_CHECKING:
+    from cryptography.x509 import CertificateSigningRequest
+
+EXAMPLES = """
+troth ca sign internal.csr internal.crt
+troth ca sign internal.csr internal.crt --token $TOKEN
+troth ca sign internal.csr internal.crt --not-after 8h --provisioner admin --provisioner-password-file pw
+"""
+
+
+@flags.command("sign", EXAMPLES)
+@click.argument("csr_file")
+@click.argument("crt_file")
+@flags.TOKEN
+@flags.PROVISIONER
+@flags.SANS
+@flags.VALIDITY
+@flags.SET
+@flags.CA
+@flags.FORCE
+def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) -> None:
+    """Get a certificate for the request in CSR_FILE and write the chain to CRT_FILE, 0600."""
+    from troth.cli import trust
+    from troth.cli.granting import explained, given_token
+    from troth.cli.outputs import may_write
+    from troth.client.transport import NotAnAuthorityError, RefusedError
+    from troth.host.clock import now
+    from troth.host.files import read_file, write_file
+    from troth.host.terminal import announce
+    from troth.x509.keys import spki_of
+    from troth.x509.requests import check_possession, parse_request, request_to_pem
+
+    request = parse_request(read_file(Path(csr_file)), csr_file)
+    check_possession(request)
+    may_write(crt_file, force=force)
+    if token:
+        view = given_token(token)
+        _check_subject(request, view.subject, given["sans"])
+        authority = trust.authority_of_token(view, given["ca_url"], given["root"])
+        announce("CA", authority.url)
+    else:
+        authority = trust.authority(given["ca_url"], given["root"])
+        token = _own_token(authority, request, given)
+        view = given_token(token)
+    try:
+        chain = authority.sign(
+            request_to_pem(request),
+            token.strip(),
+            not_before=given["not_before"],
+            not_after=given["not_after"],
+            template_data=flags.template_data(given["sets"], given["set_file"]),
+        )
+    except RefusedError as error:
+        raise explained(error, view, now()) from error
+    if spki_of(chain.leaf) != spki_of(request):
+        raise NotAnAuthorityError(f"{authority.url} answered with a certificate for another key")
+    write_file(Path(crt_file), chain.pem.encode())
+    announce("Certificate", crt_file)
+
+
+def _check_subject(request: "CertificateSigningRequest", subject: str, sans: tuple[str, ...]) -> None:
+    from troth.errors import UsageError
+    from troth.x509.names import common_name
+
+    name = common_name(request.subject)
+    if sans:
+        raise UsageError("--san cannot be used with --token: the names are in the token")
+    if name.lower() != subject.lower():
+        hint = f"use a token for the request: troth ca token {name}"
+        raise UsageError(f"the request's common name is not the token's: expected {subject!r}, got {name!r}", hint=hint)
+
+
+def _own_token(authority: Any, request: "CertificateSigningRequest", given: dict[str, Any]) -> str:
+    """Sign a token that is good for exactly this request."""
+    from troth.cli.granting import Chosen, signing_key
+    from troth.client.enroll import root_fingerprint
+    from troth.client.tokens import request_claims, request_fingerprint, sign_audience, sign_token, validity
+    from troth.errors import UsageError
+    from troth.host.clock import now
+    from troth.x509.names import alternative_names, common_name
+
+    names = alternative_names(request.extensions)
+    sans = [*names.dns, *names.emails, *names.ips, *names.uris, *given["sans"]]
+    subject = common_name(request.subject) or (sans[0] if sans else "")
+    if not subject:
+        raise UsageError("the request names nobody: expected a common name or an alternative name")
+    signer = signing_key(authority, Chosen(given["provisioner"], given["kid"], given["password_file"]))
+    sha = root_fingerprint(authority.roots)
+    claims = request_claims(subject, list(dict.fromkeys(sans)), sha, confirmation=request_fingerprint(request))
+    return sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)

@@ -1,0 +1,112 @@
+"""Flags that several commands share, under step's names."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Command], Command]
+
+
+def all_of(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several decorators as one, in the order help shall list them."""
+
+    def apply(function: Any) -> Any:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+class ExamplesCommand(click.Command):
+    """A command whose help ends with an Examples section."""
+
+    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.examples = examples
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("\nExamples:\n")
+        for line in self.examples.strip().splitlines():
+            formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
+
+
+def command(name: str, examples: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command of this program; `examples` are lines a person can type."""
+    return click.command(name, cls=ExamplesCommand, examples=examples)
+
+
+CA_URL = click.option("--ca-url", metavar="URI", default="", help="The authority's URL, https://HOST[:PORT].")
+ROOT = click.option("--root", metavar="FILE", default="", help="PEM file of the root certificate to trust.")
+CA = all_of(CA_URL, ROOT)
+
+PROVISIONER = all_of(
+    click.option("--provisioner", "--issuer", "provisioner", metavar="NAME", default="", help="Use this provisioner."),
+    click.option("--kid", metavar="ID", default="", help="Use the provisioner whose key has this id."),
+    click.option(
+        *("--provisioner-password-file", "--password-file", "password_file"),
+        metavar="FILE",
+        default="",
+        help="File with the password of the provisioner's key.",
+    ),
+)
+TOKEN = click.option("--token", metavar="TOKEN", default="", help="One-time token; needs no provisioner password.")
+SANS = click.option("--san", "sans", metavar="NAME", multiple=True, help="DNS name, IP, email or URI; repeatable.")
+VALIDITY = all_of(
+    click.option("--not-before", metavar="TIME", default="", help="Start: RFC 3339 time, or a duration from now."),
+    click.option("--not-after", metavar="TIME", default="", help="End: RFC 3339 time, or a duration from the start."),
+)
+KEY_KIND = all_of(
+    click.option("--kty", metavar="TYPE", default="EC", help="Key type: EC (default), RSA or OKP."),
+    click.option("--curve", "--crv", "curve", metavar="NAME", default="", help="P-256, P-384, P-521 or Ed25519."),
+    click.option("--size", metavar="BITS", type=int, default=0, help="RSA key size, from 2048."),
+)
+FORCE = click.option("--force", "-f", is_flag=True, help="Overwrite files without asking.")
+SET = all_of(
+    click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Template data; repeatable."),
+    click.option("--set-file", metavar="FILE", default="", help="JSON file with template data."),
+)
+HOOKS = all_of(
+    click.option("--exec", "exec_command", metavar="COMMAND", default="", help="Run this after success (no shell)."),
+    click.option("--pid", type=int, default=0, help="Signal this process after success."),
+    click.option("--pid-file", metavar="FILE", default="", help="Signal the process whose id is in this file."),
+    click.option("--signal", "signal_number", metavar="N", type=int, default=1, help="The signal, default 1 (HUP)."),
+)
+REMOTE = all_of(
+    click.option("--roots", metavar="PATH", default="", help="Trusted roots: file, comma list of files, directory."),
+    click.option("--servername", metavar="NAME", default="", help="Name to ask a server for (SNI)."),
+    click.option("--insecure", is_flag=True, help="Do not verify the server a URL names."),
+)
+
+
+def template_data(sets: tuple[str, ...], set_file: str) -> Mapping[str, Any]:
+    """``--set-file`` then ``--set``: a value is JSON where it parses as such, else text, as step does.
+
+    Raises:
+        UsageError: not KEY=VALUE, or the file is not a JSON object.
+    """
+    import json
+    from pathlib import Path
+
+    from troth.errors import UsageError
+    from troth.host.files import read_file
+
+    data: dict[str, Any] = {}
+    if set_file:
+        try:
+            data = json.loads(read_file(Path(set_file)))
+        except ValueError:
+            data = []  # type: ignore[assignment]
+        if not isinstance(data, dict):
+            raise UsageError(f"{set_file} is not usable for --set-file: expected a JSON object")
+    for pair in sets:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise UsageError(f"invalid --set {pair!r}: expected KEY=VALUE")
+        try:
+            data[key] = json.loads(value)
+        except ValueError:
+            data[key] = value
+    return data

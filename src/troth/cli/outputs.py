@@ -1,0 +1,38 @@
+"""Files a command is about to write: asked about before anything happens, so that a refusal costs nothing."""
+
+import os
+from pathlib import Path
+
+from troth.errors import UsageError
+from troth.host.files import follow, write_file
+from troth.host.terminal import confirm
+
+
+def may_write(*paths: str | Path, force: bool) -> None:
+    """Check that files can be written, and ask before overwriting any.
+
+    Raises:
+        UsageError: a directory is missing or not writable, a path is a directory, or the answer was no.
+        TerminalError: a file exists, there is no ``--force`` and nobody to ask.
+    """
+    for path in map(Path, paths):
+        target = follow(path)
+        directory = target.absolute().parent
+        if target.is_dir():
+            raise UsageError(f"cannot write {path}: is a directory")
+        if not directory.is_dir():
+            raise UsageError(f"cannot write {path}: directory {directory} does not exist", hint=f"mkdir -p {directory}")
+        if not os.access(directory, os.W_OK | os.X_OK):
+            raise UsageError(f"cannot write {path}: directory {directory} is not writable")
+        if target.exists() and not force:
+            question = f"Would you like to overwrite {path}"
+            if not confirm(question, otherwise="run it again with --force to overwrite"):
+                raise UsageError(f"file {path} exists and is kept")
+
+
+def put(text: str, path: str) -> None:
+    """Write a public text: to stdout, or to a file born 0600 and replaced whole."""
+    if path:
+        write_file(Path(path), text.encode())
+    else:
+        print(text, end="" if text.endswith("\n") else "\n")

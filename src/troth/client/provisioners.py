@@ -1,0 +1,78 @@
+"""The provisioners an authority lists, as far as a client needs them: who can sign tokens, and with which key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from troth.ca.jwk import decrypt_provisioner_key
+from troth.client import ClientError
+from troth.errors import TrothError
+
+
+class ProvisionerError(ClientError):
+    """No provisioner fits, or its key does not open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioner:
+    """A JWK provisioner: its name, its key's id, and the encrypted key when the authority hands it out."""
+
+    name: str
+    kid: str
+    encrypted_key: str = ""
+    kind: str = "JWK"
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """An opened provisioner key: whose it is, and the private JWK."""
+
+    provisioner: str
+    kid: str
+    jwk: Mapping[str, Any]
+
+
+def parse_provisioner(entry: Mapping[str, Any]) -> Provisioner | None:
+    """A listed JWK provisioner; None for the other kinds, whose tokens come from elsewhere."""
+    key = entry.get("key")
+    if str(entry.get("type", "")).upper() != "JWK" or not isinstance(key, Mapping) or not key.get("kid"):
+        return None
+    return Provisioner(str(entry.get("name", "")), str(key["kid"]), str(entry.get("encryptedKey") or ""))
+
+
+def matching(provisioners: Sequence[Provisioner], name: str = "", kid: str = "") -> list[Provisioner]:
+    """The provisioners of that name and key id, each when given.
+
+    Raises:
+        ProvisionerError: none fits.
+    """
+    found = [p for p in provisioners if (not name or p.name == name) and (not kid or p.kid == kid)]
+    if found:
+        return found
+    known = ", ".join(sorted({p.name for p in provisioners})) or "none"
+    if not name and not kid:
+        raise ProvisionerError("the authority has no JWK provisioner", hint="pass a token with --token")
+    wanted = " and ".join([f"name {name!r}"] * bool(name) + [f"key id {kid!r}"] * bool(kid))
+    raise ProvisionerError(
+        f"no JWK provisioner with {wanted}: the authority has {known}", hint="run: troth ca provisioner list"
+    )
+
+
+def open_key(provisioner: Provisioner, encrypted_key: str, password: bytes) -> SigningKey:
+    """Decrypt a provisioner's key.
+
+    Raises:
+        ProvisionerError: the password is wrong, or the key is not one.
+    """
+    if not encrypted_key:
+        hint = "pass the key with --key, or a token with --token"
+        raise ProvisionerError(
+            f"the authority does not hand out the key of provisioner {provisioner.name!r}", hint=hint
+        )
+    try:
+        jwk = decrypt_provisioner_key(encrypted_key, password)
+    except TrothError as error:
+        hint = "check the file given with --provisioner-password-file"
+        message = f"cannot open the key of provisioner {provisioner.name!r}: {error.message}"
+        raise ProvisionerError(message, hint=error.hint or hint) from error
+    return SigningKey(provisioner.name, provisioner.kid, jwk)
