@@ -12,6 +12,7 @@ from troth.cli import help as help_texts
 from troth.errors import TrothError
 
 INTERRUPTED = 130
+COMPLETING = "_TROTH_COMPLETE"
 
 
 def main() -> None:
@@ -22,7 +23,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; the result is its exit code."""
     try:
-        text = help_texts.find(arguments)
+        text = None if COMPLETING in os.environ else help_texts.find(arguments)
         if text is not None:
             print(text, end="")
             sys.stdout.flush()
@@ -46,7 +47,7 @@ def _dispatch(arguments: list[str]) -> int:
     from troth.cli.group import load_root
 
     try:
-        outcome = load_root().main(args=arguments, prog_name="troth", standalone_mode=False)
+        outcome = load_root().main(args=arguments, prog_name="troth", standalone_mode=False, complete_var=COMPLETING)
         sys.stdout.flush()
         return outcome if isinstance(outcome, int) else 0
     except click.exceptions.Exit as stop:
@@ -54,7 +55,8 @@ def _dispatch(arguments: list[str]) -> int:
     except click.UsageError as error:
         context = error.ctx
         hint = f"run: {context.command_path} --help" if context is not None else None
-        return _report(_sentence(error.format_message()), hint, 1)
+        code = getattr(context.command, "usage_exit_code", 1) if context is not None else 1
+        return _report(_sentence(error.format_message()), hint, code)
     except click.Abort:
         return _report("interrupted", None, INTERRUPTED)
     except click.ClickException as error:

@@ -19,7 +19,7 @@ troth certificate needs-renewal client.crt --expires-in 8h --verbose
 DUE, NOT_DUE, MISSING, FAILED = 0, 1, 2, 255
 
 
-@flags.command("needs-renewal", EXAMPLES)
+@flags.command("needs-renewal", EXAMPLES, usage_exit_code=255)
 @click.argument("source", metavar="FILE|URL", default="")
 @click.option("--expires-in", metavar="PERCENT|DURATION", default="66%", help="Due after this share of its life (66%).")
 @click.option("--bundle", is_flag=True, help="Any certificate of the source, not only the first.")

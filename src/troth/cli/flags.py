@@ -23,9 +23,10 @@ def all_of(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 class ExamplesCommand(click.Command):
     """A command whose help ends with an Examples section."""
 
-    def __init__(self, *args: Any, examples: str = "", **kwargs: Any) -> None:
+    def __init__(self, *args: Any, examples: str = "", usage_exit_code: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.examples = examples
+        self.usage_exit_code = usage_exit_code
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("\nExamples:\n")
@@ -33,9 +34,9 @@ class ExamplesCommand(click.Command):
             formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
 
 
-def command(name: str, examples: str) -> Callable[[Callable[..., Any]], click.Command]:
+def command(name: str, examples: str, *, usage_exit_code: int = 1) -> Callable[[Callable[..., Any]], click.Command]:
     """A command of this program; `examples` are lines a person can type."""
-    return click.command(name, cls=ExamplesCommand, examples=examples)
+    return click.command(name, cls=ExamplesCommand, examples=examples, usage_exit_code=usage_exit_code)
 
 
 CA_URL = click.option("--ca-url", metavar="URI", default="", help="The authority's URL, https://HOST[:PORT].")

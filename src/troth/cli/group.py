@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 import click
+from click.shell_completion import CompletionItem
 
 from troth.cli import help as help_texts
 from troth.cli.commands import COMMANDS, GROUPS
@@ -42,6 +43,10 @@ class LazyGroup(click.Group):
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write(help_texts.group_help(self.path))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        found = {name: short for name, (_, short) in COMMANDS[self.path].items() if name.startswith(incomplete)}
+        return [CompletionItem(name, help=short) for name, short in sorted(found.items())]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -70,14 +75,16 @@ def load_command(group: str, name: str) -> click.Command:
         return LazyGroup(f"{group} {name}".strip())
     module_name, _, attribute = target.partition(":")
     try:
-        command = getattr(importlib.import_module(module_name), attribute)
+        command = getattr(importlib.import_module(module_name), attribute, None)
     except ModuleNotFoundError as error:
         if error.name != module_name:
             raise TrothError(
                 f"'troth {group} {name}' needs the Python module {error.name!r}, which is not installed",
                 hint="install troth again with its dependencies",
             ) from error
-        raise UsageError(f"'troth {group} {name}' is not part of this installation".replace("  ", " ")) from error
+        command = None
+    if command is None:
+        raise UsageError(f"'{' '.join(['troth', *group.split(), name])}' is not part of this installation")
     if not isinstance(command, click.Command):
         raise TypeError(f"{target} is not a click command")
     return command

@@ -210,7 +210,10 @@ def _key_lines(holder: Holder) -> list[str]:
         ]
     if isinstance(key, ed25519.Ed25519PublicKey):
         raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-        return [*head, "    Public Key Algorithm: Ed25519", *_hex_lines(raw, 15, 8)]
+        return [
+            *(*head, "    Public Key Algorithm: Ed25519", "        Public-Key: (32 bit)"),
+            *_hex_lines(raw, 15, 12),
+        ]
     return [*head, f"    Public Key Algorithm: {describe_key(key)}"]
 
 
