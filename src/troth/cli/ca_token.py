@@ -78,12 +78,19 @@ def _one_time(subject: str, given: dict[str, Any], span: "Validity") -> str:
     key = signing_key(authority, chosen)
     sha = root_fingerprint(authority.roots)
     if given["for_revoke"]:
-        from troth.x509.serials import parse_serial
-
-        serial = str(parse_serial(subject))
-        return sign_token(key, revoke_audience(authority.url), serial, span, {"sha": sha})
+        return sign_token(key, revoke_audience(authority.url), _decimal(subject), span, {"sha": sha})
     claims = request_claims(subject, given["sans"], sha, confirmation=confirmation, user=user)
     return sign_token(key, sign_audience(authority.url), subject, span, claims)
+
+
+def _decimal(serial: str) -> str:
+    """The authority compares with the decimal form; what is no number is its to refuse, as with step's tokens."""
+    from troth.x509.serials import SerialError, parse_serial
+
+    try:
+        return str(parse_serial(serial))
+    except SerialError:
+        return serial
 
 
 def _check_flags(given: dict[str, Any]) -> None:

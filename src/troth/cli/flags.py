@@ -55,9 +55,31 @@ PROVISIONER = all_of(
 )
 TOKEN = click.option("--token", metavar="TOKEN", default="", help="One-time token; needs no provisioner password.")
 SANS = click.option("--san", "sans", metavar="NAME", multiple=True, help="DNS name, IP, email or URI; repeatable.")
+
+
+def _readable_time(context: click.Context, option: click.Parameter, value: str) -> str:
+    """Times go to the authority as they are written; one it could not read is refused here, by the flag's name."""
+    from troth.durations import parse_time_or_duration
+
+    parse_time_or_duration(value)
+    return value
+
+
 VALIDITY = all_of(
-    click.option("--not-before", metavar="TIME", default="", help="Start: RFC 3339 time, or a duration from now."),
-    click.option("--not-after", metavar="TIME", default="", help="End: RFC 3339 time, or a duration from the start."),
+    click.option(
+        "--not-before",
+        metavar="TIME",
+        default="",
+        callback=_readable_time,
+        help="Start: RFC 3339 time, or a duration from now.",
+    ),
+    click.option(
+        "--not-after",
+        metavar="TIME",
+        default="",
+        callback=_readable_time,
+        help="End: RFC 3339 time, or a duration from the start.",
+    ),
 )
 KEY_KIND = all_of(
     click.option("--kty", metavar="TYPE", default="EC", help="Key type: EC (default), RSA or OKP."),
