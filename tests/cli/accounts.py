@@ -10,9 +10,16 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+from troth.x509.keys import fingerprint, parse_private_key
+from troth.x509.pem import to_pem
 
 PASSWORD = "correct horse"
 PROVISIONER = "admin"
@@ -135,6 +142,7 @@ def serving(directory: Path) -> Iterator[RunningAuthority]:
     assert made.code == 0, made
     config = directory / "config" / "ca.json"
     allow_short_lives(config)
+    make_older(directory)
     with (directory / "log").open("wb") as log:
         server = subprocess.Popen(
             [step_ca, str(config), "--password-file", secret],
@@ -157,6 +165,30 @@ def allow_short_lives(config: Path) -> None:
     claims = {"minTLSCertDuration": "1s", "allowRenewalAfterExpiry": True}
     value["authority"]["claims"] = {**value["authority"].get("claims", {}), **claims}
     config.write_text(json.dumps(value))
+
+
+def make_older(directory: Path) -> None:
+    """Give root and intermediate a start an hour back: renewal of an expired certificate is judged a minute back."""
+    root_path, issuer_path = directory / "certs" / "root_ca.crt", directory / "certs" / "intermediate_ca.crt"
+    key_text = (directory / "secrets" / "root_ca_key").read_bytes()
+    root_key = parse_private_key(key_text, PASSWORD.encode())
+    assert isinstance(root_key, EllipticCurvePrivateKey)
+    for path in (root_path, issuer_path):
+        old = x509.load_pem_x509_certificate(path.read_bytes())
+        builder = x509.CertificateBuilder(
+            issuer_name=old.issuer,
+            subject_name=old.subject,
+            public_key=old.public_key(),
+            serial_number=old.serial_number,
+            not_valid_before=old.not_valid_before_utc - timedelta(hours=1),
+            not_valid_after=old.not_valid_after_utc,
+        )
+        for extension in old.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        path.write_text(to_pem(builder.sign(root_key, hashes.SHA256())))
+    defaults = directory / "config" / "defaults.json"
+    sha = fingerprint(x509.load_pem_x509_certificate(root_path.read_bytes()))
+    defaults.write_text(json.dumps({**json.loads(defaults.read_text()), "fingerprint": sha}))
 
 
 def wait_until_listening(port: int, server: "subprocess.Popen[bytes]", log: Path) -> None:

@@ -28,10 +28,31 @@ class ExamplesCommand(click.Command):
         self.examples = examples
         self.usage_exit_code = usage_exit_code
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _plain_flags(self, args))
+
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("\nExamples:\n")
         for line in self.examples.strip().splitlines():
             formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
+
+
+def _plain_flags(command: click.Command, args: list[str]) -> list[str]:
+    """step's programs also take ``--force=true`` and ``--mtls=false``; click's flags take no value."""
+    flags = {name: o for o in command.params if isinstance(o, click.Option) and o.is_flag for name in o.opts}
+    plain: list[str] = []
+    for index, word in enumerate(args):
+        if word == "--":
+            return plain + args[index:]
+        name, _, value = word.partition("=")
+        option = flags.get(name)
+        if option is None or value not in ("true", "false"):
+            plain.append(word)
+        elif value == "true":
+            plain.append(name)
+        else:
+            plain += option.secondary_opts[:1]
+    return plain
 
 
 def command(name: str, examples: str, *, usage_exit_code: int = 1) -> Callable[[Callable[..., Any]], click.Command]:
