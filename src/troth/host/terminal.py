@@ -51,6 +51,18 @@ def confirm(question: str, *, otherwise: str) -> bool:
     raise TerminalError("no answer: expected y or n", hint=otherwise)
 
 
+def ask(question: str, default: str, *, otherwise: str) -> str:
+    """Ask for a line of text; an empty answer is the default.
+
+    Raises:
+        TerminalError: there is no terminal.
+    """
+    with _terminal(question, otherwise) as (reader, writer):
+        writer.write(f"{question} [{default}]: ")
+        writer.flush()
+        return reader.readline().strip() or default
+
+
 def ask_password(question: str, *, otherwise: str) -> bytes:
     """Ask for a password without showing it.
 

@@ -1,0 +1,215 @@
+"""The authority itself: request to grant to prepared certificate to signature; renewal and revocation rules.
+
+It decides and signs; recording and answering are the caller's, in that order.
+"""
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from troth.ca import (
+    ConfigurationError,
+    ForbiddenError,
+    MalformedError,
+    RenewalRefusedError,
+    UnauthorizedError,
+    extension,
+    jwk,
+)
+from troth.ca.audiences import Audiences
+from troth.ca.profile import (
+    Issuer,
+    Prepared,
+    check_key,
+    leaf_extensions,
+    renewed_extensions,
+    sign,
+    subject_name,
+)
+from troth.ca.provisioners import Grant, Provisioner, Provisioners
+from troth.ca.tokens import parse_token
+from troth.ca.validity import Window, Wish, decide
+from troth.x509.keys import PublicKey, fingerprint, key_matches
+from troth.x509.names import SubjectNames, alternative_names, common_name, split_names
+from troth.x509.pem import to_pem
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """A signed certificate that nobody has seen yet, and the provisioner it is recorded under."""
+
+    certificate: x509.Certificate
+    provisioner: Provisioner | None
+
+
+@dataclass(frozen=True)
+class Authority:
+    """One issuing authority as configured; replaced as a whole when the configuration is read again."""
+
+    roots: tuple[x509.Certificate, ...]
+    intermediates: tuple[x509.Certificate, ...]
+    issuer: Issuer
+    provisioners: Provisioners
+    audiences: Audiences
+    backdate: timedelta
+    started: datetime
+    federated: tuple[x509.Certificate, ...] = ()
+    subject_defaults: Mapping[str, Any] = field(default_factory=dict)
+    check_issued_at: bool = True
+
+    def __post_init__(self) -> None:
+        if not key_matches(self.issuer.certificate, self.issuer.key):
+            raise ConfigurationError("intermediate key does not belong to the intermediate certificate")
+
+    def authorize(self, text: str, purpose: str, now: datetime) -> Grant:
+        """Verify a one-time token for ``sign`` or ``revoke``; the caller spends it.
+
+        Raises:
+            UnauthorizedError: anything about the token is not right.
+        """
+        token = parse_token(text)
+        provisioner = self.provisioners.of_token(token, self.audiences)
+        issued = token.moment("iat")
+        if self.check_issued_at and issued is not None and issued < self.started.replace(microsecond=0):
+            raise UnauthorizedError(f"token was issued at {issued.isoformat()}, before this authority was started")
+        return provisioner.authorize(token, self.audiences, purpose, now)
+
+    def issue(
+        self, grant: Grant, request: x509.CertificateSigningRequest, wish: Wish, serial: int, now: datetime
+    ) -> Issued:
+        """Check a request against its grant and sign the default leaf. Proof of possession was checked before.
+
+        Raises:
+            ForbiddenError: the request asks for more than the grant allows.
+            MalformedError: its key or validity cannot be certified.
+        """
+        names = split_names(grant.names)
+        check_confirmation(grant, request)
+        check_request(grant, names, request)
+        key = check_key(request.public_key())
+        claims = grant.provisioner.claims
+        window = decide(wish, claims, self.backdate, now, grant.ceiling)
+        marker = None if claims.disable_extensions else grant.provisioner.extension.to_extension()
+        subject = subject_name(grant.subject, self.subject_defaults)
+        extensions = leaf_extensions(key, self.issuer.key_id, names, marker, critical_names=not subject)
+        certificate = sign(Prepared(subject, serial, window, key, extensions), self.issuer)
+        return Issued(certificate, grant.provisioner)
+
+    def renew(
+        self,
+        old: x509.Certificate,
+        recorded: str,
+        revoked: bool,
+        serial: int,
+        now: datetime,
+        new_key: PublicKey | None = None,
+    ) -> Issued:
+        """The successor of a certificate whose holder has proven possession of its key.
+
+        Args:
+            old: the certificate presented; its path to us was verified.
+            recorded: the provisioner id the database holds for its serial, or empty.
+            revoked: whether its serial is revoked.
+            serial: the new serial number.
+            now: the moment of the request.
+            new_key: another public key (rekey), already proven.
+
+        Raises:
+            RenewalRefusedError: it may not be renewed.
+        """
+        provisioner = self.check_renewal(old, recorded, revoked, now)
+        length = old.not_valid_after_utc - old.not_valid_before_utc
+        start = (now - self.backdate).replace(microsecond=0)
+        key = new_key if new_key is not None else check_key(old.public_key())
+        extensions = renewed_extensions(old, self.issuer.key_id, new_key)
+        prepared = Prepared(old.subject, serial, Window(start, start + length), key, extensions)
+        return Issued(sign(prepared, self.issuer), provisioner)
+
+    def check_renewal(self, old: x509.Certificate, recorded: str, revoked: bool, now: datetime) -> Provisioner | None:
+        """The provisioner to record a renewal under; None for a certificate that names none.
+
+        Raises:
+            RenewalRefusedError: revoked, its provisioner is gone or forbids it, not yet valid, or expired.
+        """
+        if revoked:
+            raise RenewalRefusedError("certificate is revoked and cannot be renewed")
+        named = extension.of(old)
+        provisioner = self.provisioners.by_id(recorded) if recorded else None
+        if provisioner is None and named is not None:
+            provisioner = self.provisioners.by_name(named.name)
+            if provisioner is None:
+                raise RenewalRefusedError(f"provisioner {named.name!r} of the certificate does not exist any more")
+        claims = provisioner.claims if provisioner is not None else None
+        if claims is not None and claims.disable_renewal:
+            raise RenewalRefusedError(f"renewal is disabled for provisioner {provisioner and provisioner.name!r}")
+        if now < old.not_valid_before_utc:
+            raise RenewalRefusedError(f"certificate is not valid before {old.not_valid_before_utc.isoformat()}")
+        if now > old.not_valid_after_utc and not (claims is not None and claims.allow_renewal_after_expiry):
+            raise RenewalRefusedError(f"certificate expired on {old.not_valid_after_utc.isoformat()}")
+        return provisioner
+
+    def root_by_fingerprint(self, sha: str) -> x509.Certificate | None:
+        """A root or federated root by its SHA-256, in any case and with or without dashes."""
+        wanted = sha.lower().replace("-", "")
+        return next((c for c in (*self.roots, *self.federated) if fingerprint(c) == wanted), None)
+
+    @property
+    def chain_pem(self) -> list[str]:
+        """The intermediates as PEM, issuer first."""
+        return [to_pem(certificate) for certificate in self.intermediates]
+
+
+def check_confirmation(grant: Grant, request: x509.CertificateSigningRequest) -> None:
+    """``cnf.x5rt#S256`` binds a token to one request (RFC 7800; step's member).
+
+    Raises:
+        ForbiddenError: the token is bound to another request.
+    """
+    if grant.confirmation:
+        digest = jwk.b64encode(hashlib.sha256(request.public_bytes(Encoding.DER)).digest())
+        if not hmac.compare_digest(digest, grant.confirmation.rstrip("=")):
+            raise ForbiddenError("certificate request is not the one the token was made for (cnf)")
+
+
+def check_request(grant: Grant, names: SubjectNames, request: x509.CertificateSigningRequest) -> None:
+    """The request's names must be the token's: the common name one of them, each kind of name present the same set.
+
+    Raises:
+        ForbiddenError: they are not.
+        MalformedError: the request's extensions cannot be read.
+    """
+    asked = common_name(request.subject)
+    if asked and asked != grant.subject and asked not in grant.names:
+        allowed = ", ".join(dict.fromkeys((grant.subject, *grant.names)))
+        raise ForbiddenError(f"certificate request has common name {asked!r}, the token allows {allowed}")
+    try:
+        wanted = alternative_names(request.extensions)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise MalformedError("certificate request has unreadable extensions") from error
+    pairs: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
+        ("DNS names", wanted.dns, names.dns),
+        ("email addresses", wanted.emails, names.emails),
+        ("IP addresses", wanted.ips, names.ips),
+        ("URIs", wanted.uris, names.uris),
+    )
+    for kind, have, allow in pairs:
+        if have and set(have) != set(allow):
+            raise ForbiddenError(
+                f"certificate request does not contain the valid {kind}: got {', '.join(have)}, "
+                f"the token allows {', '.join(allow) or 'none'}"
+            )
+
+
+def serial_from(entropy: bytes, now: datetime) -> int:
+    """A serial number of at most 128 bits: the second of issuance, then 96 random bits.
+
+    Ordered serials keep the database's index growing at one end; 96 random bits are more than the 64 that the CA/B
+    Forum's baseline asks for (§7.1).
+    """
+    return (int(now.timestamp()) & 0x7FFFFFFF) << 96 | int.from_bytes(entropy[:12])

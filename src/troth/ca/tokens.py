@@ -1,0 +1,129 @@
+"""One-time tokens (RFC 7519 over RFC 7515): read unverified to find the provisioner, then checked against it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from joserfc import jws
+from joserfc.errors import JoseError
+
+from troth.ca import UnauthorizedError
+
+LEEWAY = timedelta(seconds=60)
+MAX_LIFETIME = timedelta(hours=1)
+MAX_TOKEN_CHARACTERS = 64 * 1024
+ALGORITHMS = ["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"]
+_REGISTRY = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A parsed token; nothing in it may be believed before `verify_signature` has passed."""
+
+    text: str
+    header: Mapping[str, Any]
+    claims: Mapping[str, Any]
+    parsed: jws.CompactSignature
+
+    @property
+    def issuer(self) -> str:
+        return self.text_claim("iss")
+
+    @property
+    def subject(self) -> str:
+        return self.text_claim("sub")
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        value = self.claims.get("aud")
+        values = value if isinstance(value, list) else [value]
+        return tuple(item for item in values if isinstance(item, str))
+
+    @property
+    def identifier(self) -> str:
+        """What makes it single-use: its ``jti``, else the SHA-256 of its text."""
+        return self.text_claim("jti") or hashlib.sha256(self.text.encode()).hexdigest()
+
+    def text_claim(self, name: str) -> str:
+        value = self.claims.get(name)
+        return value if isinstance(value, str) else ""
+
+    def moment(self, name: str) -> datetime | None:
+        """A NumericDate claim (RFC 7519 §2).
+
+        Raises:
+            UnauthorizedError: it is there and not a number, or outside the calendar.
+        """
+        value = self.claims.get(name)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UnauthorizedError(f"token claim {name} is not a number")
+        try:
+            return datetime.fromtimestamp(value, UTC)
+        except (OverflowError, ValueError, OSError) as error:
+            raise UnauthorizedError(f"token claim {name} is not a time") from error
+
+
+def parse_token(text: str) -> Token:
+    """Split and decode a compact JWS without believing it.
+
+    Raises:
+        UnauthorizedError: it is not a compact JWS with JSON object header and claims.
+    """
+    if len(text) > MAX_TOKEN_CHARACTERS:
+        raise UnauthorizedError("token is too large")
+    try:
+        parsed = jws.extract_compact(text.encode("ascii"))
+        header, claims = parsed.headers(), json.loads(parsed.payload)
+    except (JoseError, ValueError, RecursionError) as error:
+        raise UnauthorizedError("token is not a compact JWS") from error
+    if not isinstance(claims, dict):
+        raise UnauthorizedError("token claims are not a JSON object")
+    return Token(text, header, claims, parsed)
+
+
+def verify_signature(token: Token, key: Any) -> None:
+    """Check the signature with a joserfc key.
+
+    Raises:
+        UnauthorizedError: it does not hold, or its algorithm is not one for this key.
+    """
+    try:
+        valid = jws.validate_compact(token.parsed, key, registry=_REGISTRY)
+    except (JoseError, ValueError, TypeError) as error:
+        raise UnauthorizedError(f"token signature cannot be checked: {type(error).__name__}") from error
+    if not valid:
+        raise UnauthorizedError("token signature is not valid")
+
+
+def check_times(token: Token, now: datetime) -> datetime:
+    """Check nbf, exp and iat with 60 s leeway and cap the lifetime at one hour; the result is when the token ends.
+
+    step-ca sets no maximum and accepts tokens without any time; see docs/divergences.md.
+
+    Raises:
+        UnauthorizedError: the token is not valid now, or could be for longer than an hour.
+    """
+    issued, start, end = token.moment("iat"), token.moment("nbf"), token.moment("exp")
+    if start is not None and now + LEEWAY < start:
+        raise UnauthorizedError(f"token is not valid before {start.isoformat()}")
+    if end is not None and now - LEEWAY > end:
+        raise UnauthorizedError(f"token expired at {end.isoformat()}")
+    if issued is not None and now + LEEWAY < issued:
+        raise UnauthorizedError(f"token was issued in the future, at {issued.isoformat()}")
+    begun = start or issued
+    latest = begun + MAX_LIFETIME if begun is not None else None
+    if end is None and latest is None:
+        raise UnauthorizedError("token carries neither exp nor iat nor nbf")
+    if end is None:
+        end = latest
+    elif end > (latest or now + MAX_LIFETIME):
+        raise UnauthorizedError("token is valid for longer than one hour")
+    assert end is not None
+    if now - LEEWAY > end:
+        raise UnauthorizedError(f"token is older than one hour and carries no exp ({end.isoformat()})")
+    return end

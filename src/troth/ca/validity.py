@@ -1,0 +1,97 @@
+"""The validity period of a new certificate, from what was asked, what is allowed, and now (step's formulas)."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from troth.ca import ForbiddenError, MalformedError
+from troth.ca.claims import Claims
+from troth.durations import DurationError, format_duration, parse_time_or_duration
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Both ends, whole seconds, UTC."""
+
+    not_before: datetime
+    not_after: datetime
+
+    @property
+    def length(self) -> timedelta:
+        return self.not_after - self.not_before
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """``notBefore`` and ``notAfter`` of a request: a time, a duration, or None when not given."""
+
+    not_before: datetime | timedelta | None = None
+    not_after: datetime | timedelta | None = None
+
+
+def parse_wish(not_before: str, not_after: str) -> Wish:
+    """Read both texts of a request.
+
+    Raises:
+        MalformedError: one is neither RFC 3339 nor a Go duration.
+    """
+    try:
+        return Wish(parse_time_or_duration(not_before), parse_time_or_duration(not_after))
+    except DurationError as error:
+        raise MalformedError(error.message) from error
+
+
+def decide(wish: Wish, claims: Claims, backdate: timedelta, now: datetime, ceiling: datetime | None = None) -> Window:
+    """The window to sign.
+
+    A ``notBefore`` duration counts from now, a ``notAfter`` duration from the resulting notBefore. Without a
+    ``notBefore`` the start is backdated, and the default end is counted from the *un-backdated* now.
+
+    Args:
+        wish: what the request asked for.
+        claims: what the provisioner allows.
+        backdate: tolerance for slow clocks.
+        now: the moment of the request.
+        ceiling: a bound that an explicit end must keep and a default end is cut to (X5C).
+
+    Raises:
+        MalformedError: the end lies in the past, or before the start.
+        ForbiddenError: the length is outside the limits.
+    """
+    try:
+        window = _place(wish, claims, backdate, now, ceiling)
+    except OverflowError as error:
+        raise MalformedError("requested validity lies outside the calendar") from error
+    _check(window, wish, claims, backdate, now)
+    return window
+
+
+def _place(wish: Wish, claims: Claims, backdate: timedelta, now: datetime, ceiling: datetime | None) -> Window:
+    if wish.not_before is None:
+        start, unbackdated = now - backdate, now
+    else:
+        start = wish.not_before if isinstance(wish.not_before, datetime) else now + wish.not_before
+        unbackdated = start
+    if wish.not_after is None:
+        end = unbackdated + claims.default
+        end = min(end, ceiling) if ceiling is not None else end
+    else:
+        end = wish.not_after if isinstance(wish.not_after, datetime) else start + wish.not_after
+        if ceiling is not None and end > ceiling:
+            raise ForbiddenError(
+                f"requested notAfter {end.isoformat()} is later than {ceiling.isoformat()} of its issuer"
+            )
+    return Window(start.replace(microsecond=0), end.replace(microsecond=0))
+
+
+def _check(window: Window, wish: Wish, claims: Claims, backdate: timedelta, now: datetime) -> None:
+    if window.not_after < now:
+        raise MalformedError(f"requested notAfter {window.not_after.isoformat()} is in the past")
+    if window.not_after < window.not_before:
+        raise MalformedError(
+            f"requested notAfter {window.not_after.isoformat()} is before notBefore {window.not_before.isoformat()}"
+        )
+    length = format_duration(window.length)
+    if window.length < claims.minimum:
+        raise ForbiddenError(f"requested duration {length} is less than the minimum {format_duration(claims.minimum)}")
+    if window.length > claims.maximum + (backdate if wish.not_before is None else timedelta(0)):
+        raise ForbiddenError(f"requested duration {length} is more than the maximum {format_duration(claims.maximum)}")

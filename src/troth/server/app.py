@@ -1,0 +1,224 @@
+"""Routes of the step interface, at ``/`` and at ``/1.0``, and one place where errors become statuses."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from troth import __version__
+from troth.ca import (
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+    RenewalRefusedError,
+    UnauthorizedError,
+    UnsupportedError,
+)
+from troth.errors import TrothError
+from troth.server.log import Log
+from troth.server.messages import parse_limit
+from troth.server.service import Service
+from troth.store.records import AlreadyRevokedError, TokenSpentError
+from troth.x509 import X509Error
+from troth.x509.pem import to_pem
+
+MAX_BODY_BYTES = 1024 * 1024
+READ_TIMEOUT_SECONDS = 15.0
+MAX_REQUEST_ID = 128
+PEM_TYPE = "application/x-pem-file"
+_UNAUTHORIZED = "The request is not authorized; the log of the certificate authority says why."
+_INTERNAL = "The certificate authority could not complete the request; its log says why."
+_STATUSES: tuple[tuple[type[TrothError], int], ...] = (
+    (MalformedError, 400),
+    (AlreadyRevokedError, 400),
+    (X509Error, 400),
+    (UnauthorizedError, 401),
+    (TokenSpentError, 401),
+    (ForbiddenError, 403),
+    (NotFoundError, 404),
+    (UnsupportedError, 501),
+)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+LOG: web.AppKey[Log] = web.AppKey("log", Log)
+
+
+def create_app(service: Service, log: Log) -> web.Application:
+    """The application; `service` does the work, `log` hears of every refusal."""
+    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY_BYTES)
+    app[SERVICE], app[LOG] = service, log
+    for prefix in ("", "/1.0"):
+        _add_routes(app.router, prefix)
+    app.router.add_route("*", "/admin/{rest:.*}", _absent("the administration interface is not served"))
+    app.router.add_route("*", "/ssh/{rest:.*}", _absent("SSH certificates are not served"))
+    app.router.add_route("*", "/sign-ssh", _absent("SSH certificates are not served"))
+    return app
+
+
+def _add_routes(router: web.UrlDispatcher, prefix: str) -> None:
+    router.add_get(f"{prefix}/health", health)
+    router.add_get(f"{prefix}/version", version)
+    router.add_get(f"{prefix}/root/{{sha}}", root)
+    router.add_get(f"{prefix}/roots", roots)
+    router.add_get(f"{prefix}/roots.pem", roots_pem)
+    router.add_get(f"{prefix}/intermediates", intermediates)
+    router.add_get(f"{prefix}/intermediates.pem", intermediates_pem)
+    router.add_get(f"{prefix}/federation", federation)
+    router.add_get(f"{prefix}/provisioners", provisioners)
+    router.add_get(f"{prefix}/provisioners/{{kid}}/encrypted-key", encrypted_key)
+    router.add_get(f"{prefix}/crl", _absent("certificate revocation lists are not enabled"))
+    router.add_post(f"{prefix}/sign", sign)
+    router.add_post(f"{prefix}/renew", renew)
+    router.add_post(f"{prefix}/re-sign", renew)
+    router.add_post(f"{prefix}/rekey", rekey)
+    router.add_post(f"{prefix}/revoke", revoke)
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Errors in step's shape, the request id on every answer."""
+    identifier = request.headers.get("X-Request-Id") or request.headers.get("X-Smallstep-Id") or ""
+    if not identifier or len(identifier) > MAX_REQUEST_ID or not identifier.isprintable():
+        identifier = str(uuid.uuid4())
+    try:
+        response = await handler(request)
+    except TrothError as error:
+        response = _refuse(request, error, identifier)
+    except web.HTTPException as error:
+        response = error_answer(error.status, error.reason)
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except TimeoutError:
+        response = error_answer(408, "The request did not arrive in time.")
+        response.force_close()
+    except Exception as error:  # whatever it was stays in the log
+        detail = f"{type(error).__name__}: {error}"
+        request.app[LOG].failure("request failed", path=request.path, error=detail, request_id=identifier)
+        response = error_answer(500, _INTERNAL)
+    response.headers["X-Request-Id"] = identifier
+    response.headers["Server"] = "troth"
+    return response
+
+
+def _refuse(request: web.Request, error: TrothError, identifier: str) -> web.Response:
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    log = request.app[LOG]
+    (log.failure if status == 500 else log.refusal)(
+        error.message, status=status, path=request.path, peer=request.remote or "", request_id=identifier
+    )
+    return error_answer(status, _public(error, status))
+
+
+def _public(error: TrothError, status: int) -> str:
+    """401 and 500 tell a client nothing that helps an attacker; a holder may know why a renewal was refused."""
+    if status == 500:
+        return _INTERNAL
+    if status == 401 and not isinstance(error, RenewalRefusedError):
+        return _UNAUTHORIZED
+    return error.message
+
+
+def error_answer(status: int, message: str) -> web.Response:
+    """The shape every client of step-ca understands."""
+    return _json({"status": status, "message": message}, status)
+
+
+def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
+    return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json")
+
+
+def _absent(message: str) -> Handler:
+    async def handler(_: web.Request) -> web.StreamResponse:
+        raise NotFoundError(message)
+
+    return handler
+
+
+async def _body(request: web.Request) -> bytes:
+    async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+        return await request.read()
+
+
+def peer_certificate(request: web.Request) -> bytes | None:
+    """The DER of the client certificate of this connection, verified by the handshake, or None."""
+    transport = request.transport
+    tls = transport.get_extra_info("ssl_object") if transport is not None else None
+    return tls.getpeercert(True) if tls is not None else None
+
+
+async def health(_: web.Request) -> web.Response:
+    return _json({"status": "ok"})
+
+
+async def version(_: web.Request) -> web.Response:
+    return _json({"version": __version__})
+
+
+async def root(request: web.Request) -> web.Response:
+    found = request.app[SERVICE].authority.root_by_fingerprint(request.match_info["sha"])
+    if found is None:
+        raise NotFoundError("certificate with this fingerprint was not found")
+    return _json({"ca": to_pem(found)})
+
+
+async def roots(request: web.Request) -> web.Response:
+    return _json({"crts": [to_pem(c) for c in request.app[SERVICE].authority.roots]}, 201)
+
+
+async def roots_pem(request: web.Request) -> web.Response:
+    text = "".join(to_pem(c) for c in request.app[SERVICE].authority.roots)
+    return web.Response(body=text.encode(), content_type=PEM_TYPE)
+
+
+async def intermediates(request: web.Request) -> web.Response:
+    return _json({"crts": request.app[SERVICE].chain_pem}, 201)
+
+
+async def intermediates_pem(request: web.Request) -> web.Response:
+    return web.Response(body="".join(request.app[SERVICE].chain_pem).encode(), content_type=PEM_TYPE)
+
+
+async def federation(request: web.Request) -> web.Response:
+    authority = request.app[SERVICE].authority
+    return _json({"crts": [to_pem(c) for c in (*authority.roots, *authority.federated)]}, 201)
+
+
+async def provisioners(request: web.Request) -> web.Response:
+    limit = parse_limit(request.query.get("limit", ""))
+    page = request.app[SERVICE].authority.provisioners.page(request.query.get("cursor", ""), limit)
+    return _json({"provisioners": list(page.provisioners), "nextCursor": page.next_cursor})
+
+
+async def encrypted_key(request: web.Request) -> web.Response:
+    key = request.app[SERVICE].authority.provisioners.encrypted_key(request.match_info["kid"])
+    if key is None:
+        raise NotFoundError("there is no encrypted key of this id")
+    return _json({"key": key})
+
+
+async def sign(request: web.Request) -> web.Response:
+    return _json(await request.app[SERVICE].sign(await _body(request)), 201)
+
+
+async def renew(request: web.Request) -> web.Response:
+    peer = peer_certificate(request)
+    if peer is None:
+        raise MalformedError("missing client certificate")
+    return _json(await request.app[SERVICE].renew(peer), 201)
+
+
+async def rekey(request: web.Request) -> web.Response:
+    peer = peer_certificate(request)
+    if peer is None:
+        raise MalformedError("missing client certificate")
+    return _json(await request.app[SERVICE].rekey(peer, await _body(request)), 201)
+
+
+async def revoke(request: web.Request) -> web.Response:
+    return _json(await request.app[SERVICE].revoke(await _body(request), peer_certificate(request)))

@@ -1,0 +1,175 @@
+"""One serving process: the event loop, TLS, time-outs, its own certificate's renewal, reload and graceful stop."""
+
+import asyncio
+import contextlib
+import random
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from aiohttp import web
+
+from troth.errors import TrothError
+from troth.host import clock
+from troth.server.app import create_app
+from troth.server.log import Log
+from troth.server.service import Service
+from troth.server.state import Loaded
+from troth.server.tls import create_context, install, issue_server_certificate
+from troth.store.sqlite import SQLiteStore, open_store
+from troth.x509.pem import bundle_to_pem
+
+HANDSHAKE_SECONDS = 10.0
+IDLE_SECONDS = 15.0
+GRACE_SECONDS = 60.0
+PURGE_SECONDS = 300.0
+RETRY_SECONDS = 60.0
+BACKLOG = 1024
+_TICKS = 3
+
+Reload = Callable[[], Loaded]
+
+
+@dataclass(frozen=True)
+class Listening:
+    """What a process needs to serve."""
+
+    loaded: Loaded
+    reload: Reload
+    socket: socket.socket
+    database: Path
+    log: Log
+
+
+async def serve(listening: Listening, ready: Callable[[], object]) -> None:
+    """Serve until SIGTERM or SIGINT, finish what was accepted, return.
+
+    Raises:
+        TrothError: the database cannot be opened.
+    """
+    store = open_store(listening.database)
+    try:
+        await _Process(listening, store).run(ready)
+    finally:
+        store.close()
+
+
+class _Process:
+    def __init__(self, listening: Listening, store: SQLiteStore) -> None:
+        self._listening = listening
+        self._log = listening.log
+        self._service = Service(listening.loaded, store)
+        self._store = store
+        self._stop = asyncio.Event()
+        self._renewal: asyncio.TimerHandle | None = None
+        self._context = create_context(listening.loaded.authority, dict(listening.loaded.configuration.tls_options))
+        self._show_new_certificate(self._context)
+
+    async def run(self, ready: Callable[[], object]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        runner = web.AppRunner(
+            create_app(self._service, self._log),
+            access_log=None,
+            keepalive_timeout=IDLE_SECONDS,
+            shutdown_timeout=GRACE_SECONDS,
+            handle_signals=False,
+        )
+        await runner.setup()
+        server = await loop.create_server(
+            lambda: _watched(runner, loop),
+            sock=self._listening.socket,
+            ssl=self._context,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            backlog=BACKLOG,
+        )
+        purge = asyncio.create_task(self._purge())
+        ready()
+        await self._stop.wait()
+        self._log.event("stopping: no new connections, finishing what was accepted")
+        server.close()
+        purge.cancel()
+        await runner.cleanup()
+        if self._renewal is not None:
+            self._renewal.cancel()
+
+    def _show_new_certificate(self, context: ssl.SSLContext) -> None:
+        """Issue our own certificate and come back before it ends; connections already open are not touched."""
+        loaded = self._service.loaded
+        now = clock.now()
+        certificate = issue_server_certificate(loaded.authority, loaded.configuration, now)
+        install(context, certificate)
+        self._schedule(certificate.renew_at(random.random()) - now)  # noqa: S311 - jitter, not a secret
+
+    def _schedule(self, delay: timedelta) -> None:
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._renewal = asyncio.get_running_loop().call_later(max(1.0, delay.total_seconds()), self._renew)
+
+    def _renew(self) -> None:
+        try:
+            self._show_new_certificate(self._context)
+            self._log.event("server certificate renewed")
+        except (TrothError, OSError, ValueError, ssl.SSLError) as error:
+            self._log.failure("server certificate could not be renewed", error=error)
+            self._renewal = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._renew)
+
+    def _reload(self) -> None:
+        """Read everything again; whatever is wrong with it, the old state goes on serving."""
+        try:
+            loaded = self._listening.reload()
+            old = self._service.loaded
+            self._service.replace(loaded)
+            try:
+                self._context.load_verify_locations(cadata=_trust(loaded))
+                self._show_new_certificate(self._context)
+            except Exception:
+                self._service.replace(old)
+                raise
+        except (TrothError, OSError, ValueError) as error:
+            self._log.failure("configuration not reloaded, the old one goes on serving", error=error)
+            return
+        self._log.event("configuration reloaded")
+
+    async def _purge(self) -> None:
+        while True:
+            await asyncio.sleep(PURGE_SECONDS)
+            with contextlib.suppress(TrothError):
+                self._store.purge_tokens(clock.now())
+
+
+def _trust(loaded: Loaded) -> str:
+    return bundle_to_pem([*loaded.authority.roots, *loaded.authority.intermediates])
+
+
+def _watched(runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:
+    """A connection that is cut off when it begins no request for 15 s, however slowly it sends one's head."""
+    server = runner.server
+    if server is None:
+        raise RuntimeError("the server is shutting down")
+    handler = server()
+    idle = 0
+    seen = -1
+
+    def tick() -> None:
+        nonlocal idle, seen
+        transport = handler.transport
+        if transport is None or transport.is_closing():
+            return
+        handled = handler._request_count if hasattr(handler, "_request_count") else 0
+        busy = handler._current_request is not None
+        idle = 0 if busy or handled != seen else idle + 1
+        seen = handled
+        if idle >= _TICKS:
+            transport.abort()
+        else:
+            loop.call_later(IDLE_SECONDS / _TICKS, tick)
+
+    loop.call_later(IDLE_SECONDS / _TICKS, tick)
+    return handler

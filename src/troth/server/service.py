@@ -1,0 +1,142 @@
+"""The operations behind the routes: parse, decide, record, answer. Nothing is answered before it is durable."""
+
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from troth.ca import CAError, ForbiddenError, MalformedError
+from troth.ca.authority import Authority, Issued, serial_from
+from troth.ca.profile import check_key
+from troth.host import clock
+from troth.server.messages import parse_rekey, parse_revoke, parse_sign
+from troth.server.state import Loaded
+from troth.store.group import GroupCommit
+from troth.store.records import Change, IssuedCertificate, Revocation, SpentToken, Store
+from troth.x509.pem import parse_certificate_der, to_pem
+from troth.x509.requests import RequestError, check_possession, parse_request
+
+
+class Service:
+    """One authority with its database; the authority is replaced when the configuration is read again."""
+
+    def __init__(self, loaded: Loaded, store: Store) -> None:
+        self.store = store
+        self._commit = GroupCommit(store)
+        self.replace(loaded)
+
+    def replace(self, loaded: Loaded) -> None:
+        """Serve another configuration from the next request on."""
+        self.loaded = loaded
+        self.authority: Authority = loaded.authority
+        self.chain_pem = loaded.authority.chain_pem
+        self.tls_options = dict(loaded.configuration.tls_options)
+
+    async def sign(self, body: bytes) -> Mapping[str, Any]:
+        """``POST /sign``: a token and a request become a certificate.
+
+        Raises:
+            CAError: the request is refused. A verified token is spent even then.
+            StoreError: the token was used before, or nothing could be recorded.
+        """
+        message = parse_sign(body)
+        request = _request(message.csr)
+        now = clock.now()
+        grant = self.authority.authorize(message.ott, "sign", now)
+        token = SpentToken(grant.token_id, grant.token_end)
+        try:
+            serial = serial_from(secrets.token_bytes(12), now)
+            issued = self.authority.issue(grant, request, message.wish, serial, now)
+        except CAError:
+            await self._commit.record(Change(token=token))
+            raise
+        return await self._deliver(issued, token)
+
+    async def renew(self, peer: bytes) -> Mapping[str, Any]:
+        """``POST /renew`` over mutual TLS; `peer` is the DER certificate the handshake verified.
+
+        Raises:
+            CAError: it may not be renewed.
+            StoreError: nothing could be recorded.
+        """
+        return await self._deliver(self._renewed(peer, None), None)
+
+    async def rekey(self, peer: bytes, body: bytes) -> Mapping[str, Any]:
+        """``POST /rekey`` over mutual TLS: as renewal, with the key of a request."""
+        return await self._deliver(self._renewed(peer, _request(parse_rekey(body))), None)
+
+    def _renewed(self, peer: bytes, request: x509.CertificateSigningRequest | None) -> Issued:
+        old = parse_certificate_der(peer, "client certificate")
+        now = clock.now()
+        key = check_key(request.public_key()) if request is not None else None
+        recorded, revoked = self.store.provisioner_of(old.serial_number), self.store.is_revoked(old.serial_number)
+        serial = serial_from(secrets.token_bytes(12), now)
+        return self.authority.renew(old, recorded, revoked, serial, now, key)
+
+    async def revoke(self, body: bytes, peer: bytes | None) -> Mapping[str, Any]:
+        """``POST /revoke`` by token, or by the certificate itself.
+
+        Raises:
+            CAError: it is refused.
+            StoreError: the token was used, the serial is revoked already, or nothing could be recorded.
+        """
+        message = parse_revoke(body)
+        now = clock.now()
+        token, provisioner = None, ""
+        if message.ott:
+            grant = self.authority.authorize(message.ott, "revoke", now)
+            token, provisioner = SpentToken(grant.token_id, grant.token_end), grant.provisioner.identifier
+            if grant.subject != str(message.serial):
+                await self._commit.record(Change(token=token))
+                raise ForbiddenError(f"token is for serial {grant.subject}, the request names {message.serial}")
+        elif peer is None:
+            raise MalformedError("missing ott: expected a token or a client certificate")
+        elif parse_certificate_der(peer, "client certificate").serial_number != message.serial:
+            raise ForbiddenError("serial number of the client certificate is not the one to revoke")
+        revocation = Revocation(
+            message.serial,
+            now,
+            message.reason_code,
+            message.reason,
+            provisioner,
+            token.identifier if token else "",
+            token is None,
+        )
+        await self._commit.record(Change(token=token, revocation=revocation))
+        return {"status": "ok"}
+
+    async def _deliver(self, issued: Issued, token: SpentToken | None) -> Mapping[str, Any]:
+        certificate, provisioner = issued.certificate, issued.provisioner
+        record = IssuedCertificate(
+            certificate.serial_number,
+            certificate.public_bytes(Encoding.DER),
+            certificate.not_valid_after_utc,
+            clock.now(),
+            provisioner.identifier if provisioner else "",
+            provisioner.name if provisioner else "",
+            provisioner.kind if provisioner else "",
+        )
+        await self._commit.record(Change(token=token, certificate=record))
+        leaf = to_pem(certificate)
+        return {
+            "crt": leaf,
+            "ca": self.chain_pem[0],
+            "certChain": [leaf, *self.chain_pem],
+            "tlsOptions": self.tls_options,
+        }
+
+
+def _request(text: str) -> x509.CertificateSigningRequest:
+    """A request with proof of possession.
+
+    Raises:
+        MalformedError: it cannot be read, or its signature does not hold.
+    """
+    try:
+        request = parse_request(text.encode())
+        check_possession(request)
+    except RequestError as error:
+        raise MalformedError(error.message) from error
+    return request

@@ -1,0 +1,90 @@
+"""From the files of a step directory to a ready authority; everything is checked before anything is served."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from troth.ca.authority import Authority
+from troth.ca.config import Configuration, parse_configuration
+from troth.ca.profile import issuer_of
+from troth.errors import TrothError
+from troth.host.files import read_file
+from troth.server import ServerError
+from troth.x509.keys import KeyPasswordError, PrivateKey, key_matches, parse_private_key
+from troth.x509.pem import parse_certificates
+
+Password = Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration and the authority it describes."""
+
+    configuration: Configuration
+    authority: Authority
+    base: Path
+
+
+def load(path: Path, base: Path, password: Password, started: datetime) -> Loaded:
+    """Read ``ca.json`` and what it names; relative names are below `base` (STEPPATH).
+
+    Args:
+        path: the configuration file.
+        base: the step directory.
+        password: asked with the key's file name when the intermediate key is encrypted.
+        started: tokens issued earlier are refused.
+
+    Raises:
+        TrothError: a file is missing, unreadable or does not fit the others; nothing is changed.
+    """
+    try:
+        text = read_file(path).decode()
+    except UnicodeDecodeError as error:
+        raise ServerError(f"{path} is not UTF-8 text") from error
+    configuration = _named(path, lambda: parse_configuration(text))
+    roots = tuple(c for name in configuration.roots for c in _certificates(base / name))
+    federated = tuple(c for name in configuration.federated_roots for c in _certificates(base / name))
+    intermediates = tuple(_certificates(base / configuration.certificate))
+    key = _key(base / configuration.key, configuration, password)
+    if not key_matches(intermediates[0], key):
+        raise ServerError(f"key {base / configuration.key} does not belong to {base / configuration.certificate}")
+    authority = Authority(
+        roots=roots,
+        intermediates=intermediates,
+        issuer=issuer_of(intermediates[0], key),
+        provisioners=configuration.provisioners,
+        audiences=configuration.audiences,
+        backdate=configuration.backdate,
+        started=started,
+        federated=federated,
+        subject_defaults=configuration.subject_defaults,
+        check_issued_at=configuration.check_issued_at,
+    )
+    return Loaded(configuration, authority, base)
+
+
+def _named(path: Path, read: Callable[[], Configuration]) -> Configuration:
+    try:
+        return read()
+    except TrothError as error:
+        raise ServerError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    return parse_certificates(read_file(path), str(path))
+
+
+def _key(path: Path, configuration: Configuration, password: Password) -> PrivateKey:
+    data = read_file(path)
+    with contextlib.suppress(KeyPasswordError):
+        return parse_private_key(data, configuration.key_password.encode() or None, str(path))
+    return parse_private_key(data, password(str(path)), str(path))
+
+
+def base_of(path: Path) -> Path:
+    """The step directory a configuration belongs to: the parent of its ``config`` directory."""
+    return path.resolve().parent.parent

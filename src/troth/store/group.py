@@ -1,0 +1,44 @@
+"""Group commit: the changes that wait at one moment share a transaction, and each is answered after it is durable."""
+
+import asyncio
+
+from troth.store import StoreError
+from troth.store.records import Change, Store
+
+
+class GroupCommit:
+    """Collects changes within one turn of the event loop and applies them together, inline on the loop.
+
+    One writer a process is what SQLite wants, and a thread would only add its switches.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: list[tuple[Change, asyncio.Future[None]]] = []
+
+    async def record(self, change: Change) -> None:
+        """Return when the change is on disk.
+
+        Raises:
+            StoreError: it was refused (a spent token, a revoked serial) or could not be written.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if not self._waiting:
+            loop.call_soon(self._flush)
+        self._waiting.append((change, future))
+        await future
+
+    def _flush(self) -> None:
+        batch, self._waiting = self._waiting, []
+        try:
+            outcomes = self._store.apply([change for change, _ in batch])
+        except StoreError as error:
+            outcomes = [error] * len(batch)
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if future.cancelled():
+                continue
+            if outcome is None:
+                future.set_result(None)
+            else:
+                future.set_exception(outcome)

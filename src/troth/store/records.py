@@ -1,0 +1,92 @@
+"""What is recorded, as values: an issued certificate, a spent token, a revocation, and a change of several at once."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from troth.store import StoreError
+
+
+class TokenSpentError(StoreError):
+    """The token was used before; nothing of the change was recorded."""
+
+
+class AlreadyRevokedError(StoreError):
+    """The serial was revoked before; that stands, and only the token of the change is recorded."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A certificate as it left the authority. `provisioner_*` are empty when none granted it."""
+
+    serial: int
+    der: bytes
+    not_after: datetime
+    issued_at: datetime
+    provisioner_id: str = ""
+    provisioner_name: str = ""
+    provisioner_kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SpentToken:
+    """A token by its id; after `ends` it is refused for its age and need not be remembered."""
+
+    identifier: str
+    ends: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revoked serial; `reason_code` as in RFC 5280 §5.3.1."""
+
+    serial: int
+    revoked_at: datetime
+    reason_code: int = 0
+    reason: str = ""
+    provisioner_id: str = ""
+    token_id: str = ""
+    mtls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Recorded wholly or not at all."""
+
+    token: SpentToken | None = None
+    certificate: IssuedCertificate | None = None
+    revocation: Revocation | None = None
+
+
+class Store(Protocol):
+    """Every database offers this, and passes the same contract tests."""
+
+    def apply(self, changes: list[Change]) -> list[StoreError | None]:
+        """Record many changes in one durable transaction; each succeeds or fails by itself.
+
+        Raises:
+            StoreError: the transaction as a whole failed, and nothing of it is recorded.
+        """
+        ...
+
+    def provisioner_of(self, serial: int) -> str:
+        """The provisioner id recorded for a serial, or an empty text."""
+        ...
+
+    def is_revoked(self, serial: int) -> bool: ...
+
+    def revocation(self, serial: int) -> Revocation | None: ...
+
+    def certificate(self, serial: int) -> bytes | None:
+        """The DER of an issued certificate."""
+        ...
+
+    def count(self) -> int:
+        """How many certificates are recorded."""
+        ...
+
+    def purge_tokens(self, now: datetime) -> int:
+        """Forget tokens that ended, with a margin for slow clocks; the result is how many."""
+        ...
+
+    def close(self) -> None: ...
