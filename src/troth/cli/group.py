@@ -92,7 +92,7 @@ def load_command(group: str, name: str) -> click.Command:
 
 def _unknown(group: str, name: str) -> UnknownCommandError:
     path = f"troth {group}".strip()
-    close = difflib.get_close_matches(name, COMMANDS[group], 1)
+    close = difflib.get_close_matches(name.lower(), COMMANDS[group], 1)
     hint = f"did you mean: {path} {close[0]}" if close else f"run: {path} --help"
     return UnknownCommandError(f"unknown command '{path} {name}'", hint=hint)
 
