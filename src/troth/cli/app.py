@@ -42,9 +42,15 @@ def run(arguments: list[str]) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
+    import warnings
+
     import click
 
     from troth.cli.group import load_root
+
+    if os.environ.get("STEPDEBUG") != "1":
+        # Warnings of libraries are for us, not for the person at the terminal, and stderr has one voice.
+        warnings.simplefilter("ignore")
 
     try:
         outcome = load_root().main(args=arguments, prog_name="troth", standalone_mode=False, complete_var=COMPLETING)

@@ -183,6 +183,9 @@ def _connected(address: Address, context: ssl.SSLContext, timeout: float) -> Ite
         connection.connect()
         timer.start()
         yield connection
+        if late.is_set():
+            # Cut off by the timer, what was read so far can look like a complete answer.
+            raise TimeoutError
     except (OSError, http.client.HTTPException) as error:
         raise _explained(address, error, late.is_set(), timeout) from error
     finally:

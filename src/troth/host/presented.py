@@ -120,4 +120,9 @@ def system_roots() -> list[x509.Certificate]:
     ders = context.get_ca_certs(binary_form=True)
     if not ders:
         raise HandshakeError("this system has no trusted roots", hint="pass them with --roots FILE")
-    return [x509.load_der_x509_certificate(der) for der in ders]
+    roots = []
+    for der in ders:
+        # Some public roots break RFC 5280 (serial 0); they are not what a private leaf is judged by.
+        with contextlib.suppress(ValueError):
+            roots.append(x509.load_der_x509_certificate(der))
+    return roots

@@ -54,6 +54,7 @@ def certificate_json(certificate: x509.Certificate) -> dict[str, Any]:
     """A certificate as a JSON object; times are RFC 3339, byte strings hex or base64 as in the schema."""
     der = certificate.public_bytes(Encoding.DER)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    names = _all_names(certificate)
     tbs = hashlib.sha256(certificate.tbs_certificate_bytes).hexdigest()
     return {
         "version": 3,
@@ -80,7 +81,7 @@ def certificate_json(certificate: x509.Certificate) -> dict[str, Any]:
         "fingerprint_sha1": hashlib.sha1(der, usedforsecurity=False).hexdigest(),
         "fingerprint_sha256": hashlib.sha256(der).hexdigest(),
         "tbs_fingerprint": tbs,
-        "names": sorted(_all_names(certificate)),
+        **({"names": names} if names else {}),
     }
 
 
@@ -183,9 +184,9 @@ def _names(names: SubjectNames) -> dict[str, list[str]]:
     return {kind: list(values) for kind, values in kinds if values}
 
 
-def _all_names(certificate: x509.Certificate) -> set[str]:
+def _all_names(certificate: x509.Certificate) -> list[str]:
     names = alternative_names(certificate.extensions)
-    return {*names.dns, *names.emails, *names.ips, *names.uris}
+    return [*names.dns, *names.emails, *names.ips, *names.uris]
 
 
 def _self_signed(certificate: x509.Certificate) -> bool:

@@ -68,7 +68,7 @@ def certificate_text(certificate: x509.Certificate) -> str:
         "Certificate:",
         "    Data:",
         "        Version: 3 (0x2)",
-        f"        Serial Number: {serial} ({serial:#x})",
+        f"        Serial Number: {serial} ({_hex_number(serial)})",
         f"        Signature Algorithm: {algorithm}",
         f"        Issuer: {name_text(certificate.issuer)}",
         "        Validity",
@@ -167,6 +167,11 @@ def _listed(label: str, values: list[str]) -> list[str]:
 
 def _abbreviated(text: str) -> str:
     return text if len(text) <= 12 else f"{text[:4]}...{text[-4:]}"
+
+
+def _hex_number(number: int) -> str:
+    """Whole octets, as the number is encoded."""
+    return "0x" + number.to_bytes(max(1, (number.bit_length() + 7) // 8), "big").hex()
 
 
 def _moment(moment: datetime) -> str:
