@@ -1,0 +1,99 @@
+"""Edits of files as values: byte ranges replaced, whole lines where a directive has its lines to itself."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from troth.nginx import NginxError
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace ``file[start:end]`` by `text`; insertion when both are equal."""
+
+    file: str
+    start: int
+    end: int
+    text: bytes
+
+
+def apply_edits(files: Mapping[str, bytes], edits: Sequence[Edit]) -> dict[str, bytes]:
+    """The files with all edits made; the others are left out.
+
+    Raises:
+        NginxError: two edits overlap.
+    """
+    changed: dict[str, bytes] = {}
+    for name in {edit.file for edit in edits}:
+        data = files[name]
+        limit = len(data) + 1
+        for edit in sorted((e for e in edits if e.file == name), key=lambda e: (e.start, e.end), reverse=True):
+            if edit.end > limit:
+                raise NginxError(f"two changes of {name} overlap")
+            data = data[: edit.start] + edit.text + data[edit.end :]
+            limit = edit.start
+        changed[name] = data
+    return changed
+
+
+def removal(data: bytes, start: int, end: int, file: str) -> Edit:
+    """Take a directive away: its whole lines when nothing else stands on them, else its bytes and one blank after."""
+    first = line_start(data, start)
+    last = line_end(data, end)
+    if not data[first:start].strip() and not data[end:last].strip():
+        return Edit(file, first, last, b"")
+    while end < last and data[end : end + 1] in (b" ", b"\t"):
+        end += 1
+    return Edit(file, start, end, b"")
+
+
+def insertion(data: bytes, before: int, text: bytes, file: str) -> Edit:
+    """Put a line before the directive at `before`, with its indent and line end; inline in a one-line block."""
+    first = line_start(data, before)
+    indent = data[first:before]
+    if indent.strip():
+        return Edit(file, before, before, text.split(b"  #")[0] + b" ")
+    return Edit(file, first, first, indent + text + eol(data))
+
+
+def after_brace(data: bytes, brace: int, text: bytes, file: str) -> Edit:
+    """Put a line first into a block whose ``{`` is at `brace`, indented like what follows."""
+    last = line_end(data, brace + 1)
+    rest = data[brace + 1 : last]
+    if rest.strip() and not rest.strip().startswith(b"#"):
+        return Edit(file, brace + 1, brace + 1, b" " + text.split(b"  #")[0])
+    if not data[:last].endswith(b"\n"):
+        return Edit(file, last, last, eol(data) + b"    " + text + eol(data))
+    return Edit(file, last, last, _indent_after(data, last) + text + eol(data))
+
+
+def _indent_after(data: bytes, position: int) -> bytes:
+    """The indent of the next line that has something on it and is not the closing brace."""
+    for line in data[position:].splitlines():
+        bare = line.strip()
+        if bare:
+            return b"    " if bare.startswith(b"}") else line[: len(line) - len(line.lstrip())]
+    return b"    "
+
+
+def line_start(data: bytes, position: int) -> int:
+    return data.rfind(b"\n", 0, position) + 1
+
+
+def line_end(data: bytes, position: int) -> int:
+    """One past the newline that ends the line, or the end of the file."""
+    found = data.find(b"\n", position)
+    return len(data) if found < 0 else found + 1
+
+
+def eol(data: bytes) -> bytes:
+    """The file's line end: that of its first line."""
+    first = data.find(b"\n")
+    return b"\r\n" if first > 0 and data[first - 1 : first] == b"\r" else b"\n"
+
+
+def unified(old: bytes, new: bytes, name: str, *, fresh: bool = False) -> str:
+    """A unified diff of one file; bytes that are not UTF-8 are shown escaped."""
+    before, after = (data.decode("utf-8", "backslashreplace").splitlines(keepends=True) for data in (old, new))
+    lines = difflib.unified_diff(before, after, "/dev/null" if fresh else f"a{name}", f"b{name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

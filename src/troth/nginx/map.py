@@ -1,0 +1,176 @@
+"""The identity map: which location shows which identity to whom, and trusts what, with inheritance resolved.
+
+nginx inherits per directive: the nearest enclosing level that has it wins, and for lists such as ``proxy_set_header``
+a level with one line drops every inherited line.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from troth.nginx.tree import Config, Directive
+
+FAMILIES = {"proxy": "https", "grpc": "grpcs", "uwsgi": "suwsgi"}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A directive in effect: its arguments, where it stands, and whether an outer level gave it."""
+
+    arguments: tuple[str, ...]
+    where: str
+    inherited: bool
+
+    @property
+    def value(self) -> str:
+        return self.arguments[0] if self.arguments else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A location (or stream server) that talks TLS to an upstream."""
+
+    module: str
+    servers: tuple[str, ...]
+    path: str
+    where: str
+    target: str
+    group: str
+    peers: tuple[str, ...]
+    settings: dict[str, Setting]
+
+    def value(self, name: str, default: str = "") -> str:
+        """A setting's first argument, the family's prefix left out: ``ssl_certificate``, ``ssl_verify`` ..."""
+        setting = self.settings.get(name)
+        return setting.value if setting is not None else default
+
+    def to_json(self) -> dict[str, object]:
+        """For machines."""
+        settings = {n: {"value": " ".join(s.arguments), "where": s.where} for n, s in self.settings.items()}
+        return {
+            "module": self.module,
+            "servers": list(self.servers),
+            "location": self.path,
+            "where": self.where,
+            "upstream": self.target,
+            "group": self.group,
+            "peers": list(self.peers),
+            "settings": settings,
+        }
+
+
+def http_servers(config: Config) -> list[Directive]:
+    """Every ``server`` of ``http``, those from included files too."""
+    return config.http.find("server") if config.http is not None else []
+
+
+def server_names(server: Directive) -> tuple[str, ...]:
+    """The names a server answers to; one without has the empty name."""
+    names = tuple(name for directive in server.find("server_name") for name in directive.arguments)
+    return names or ("",)
+
+
+def locations(server: Directive) -> Iterator[Directive]:
+    """Every location below a server, nested ones too."""
+    return (node for node in server.walk() if node.name == "location")
+
+
+def location_path(location: Directive) -> str:
+    """The location as written: ``/api``, ``= /``, ``~ \\.php$``."""
+    return " ".join(location.arguments)
+
+
+def effective(block: Directive, name: str) -> Directive | None:
+    """The directive in effect in a block: its own, else the nearest enclosing level's."""
+    node: Directive | None = block
+    while node is not None:
+        found = node.first(name)
+        if found is not None:
+            return found
+        node = node.parent
+    return None
+
+
+def effective_list(block: Directive, name: str) -> list[Directive]:
+    """A list directive in effect: all lines of the nearest level that has any."""
+    node: Directive | None = block
+    while node is not None:
+        found = node.find(name)
+        if found:
+            return found
+        node = node.parent
+    return []
+
+
+def upstream_groups(config: Config) -> dict[str, Directive]:
+    """``upstream`` blocks of http by name."""
+    groups = config.http.find("upstream") if config.http is not None else []
+    return {group.arguments[0]: group for group in groups if group.arguments}
+
+
+def identity_map(config: Config) -> list[Place]:
+    """Every place that talks TLS to an upstream, in the order of the configuration."""
+    places = [place for server in http_servers(config) for place in _http_places(config, server)]
+    stream = config.root.first("stream")
+    if stream is not None:
+        groups = {g.arguments[0]: g for g in stream.find("upstream") if g.arguments}
+        for server in stream.find("server"):
+            target, switch = server.first("proxy_pass"), effective(server, "proxy_ssl")
+            if target is not None and switch is not None and switch.arguments == ("on",):
+                places.append(_place("stream", server, server, target, "proxy", groups))
+    return places
+
+
+def _http_places(config: Config, server: Directive) -> Iterator[Place]:
+    groups = upstream_groups(config)
+    for node in server.walk():
+        family = node.name.removesuffix("_pass")
+        if family not in FAMILIES or node.name == family or not node.arguments:
+            continue
+        if not node.arguments[0].lower().startswith(f"{FAMILIES[family]}://"):
+            continue
+        around = node.enclosing("location") or server
+        yield _place(family, server, around, node, family, groups)
+
+
+def _place(
+    module: str, server: Directive, around: Directive, target: Directive, family: str, groups: dict[str, Directive]
+) -> Place:
+    host = target_host(target.arguments[0] if target.arguments else "")
+    group = groups.get(host)
+    peers = tuple(p.arguments[0] for p in group.find("server") if p.arguments) if group is not None else (host,)
+    path = location_path(around) if around.name == "location" else ""
+    settings = _settings(target.parent or around, family)
+    return Place(
+        module,
+        server_names(server),
+        path,
+        target.where,
+        " ".join(target.arguments),
+        host if group else "",
+        peers,
+        settings,
+    )
+
+
+def target_host(target: str) -> str:
+    """``host[:port]`` of a ``proxy_pass`` value."""
+    if "://" not in target:
+        return target
+    try:
+        return urlsplit(target).netloc
+    except ValueError:
+        return ""
+
+
+def _settings(block: Directive, family: str) -> dict[str, Setting]:
+    settings: dict[str, Setting] = {}
+    node: Directive | None = block
+    while node is not None:
+        for child in node.children:
+            if not child.name.startswith(f"{family}_") or child.is_block:
+                continue
+            short = child.name.removeprefix(f"{family}_")
+            settings.setdefault(short, Setting(child.arguments, child.where, node is not block))
+        node = node.parent
+    return settings

@@ -1,0 +1,159 @@
+"""The hardened form of an upstream location, static files and reload, as texts of include files.
+
+``upstream{}`` cannot stand in a location, and sessions and idle connections are kept by peer and never by certificate;
+so there is one group per location at http level, one file per identity, and one file that the location pulls in.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from troth.nginx.capabilities import Capabilities
+
+HEADER = "# Written by troth from its declaration; edits here are lost. See: troth nginx plan\n"
+PROTOCOLS = "TLSv1.2 TLSv1.3"
+# TLS 1.2 only; the suites of 1.3 are all good and are not set here.
+CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
+KEEPALIVE_MIN_TIMEOUT_SECONDS = 5
+_UNSAFE = re.compile(r"[^A-Za-z0-9]+")
+_PLAIN = re.compile(r"^[^\s;{}\"'\\$#]+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where an identity's files are: absolute paths, through a ``current`` link for those the agent keeps."""
+
+    name: str
+    certificate: str
+    key: str
+    trust: str
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One ``proxy_set_header`` line: its arguments as nginx read them."""
+
+    name: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One location bound to an identity.
+
+    `peers` are the ``server`` lines of its group without the semicolon; `url` is the upstream as the user wrote it;
+    `uri` is what follows the host in it, ``None`` when nothing does; `redirects` the explicit ``proxy_redirect``
+    arguments that stand in for nginx's default; `version` is False where the location sets ``proxy_http_version``.
+    """
+
+    name: str
+    identity: Identity
+    url: str
+    peers: tuple[str, ...]
+    balance: tuple[str, ...]
+    uri: str | None
+    verify_name: str
+    headers: tuple[Header, ...]
+    redirects: tuple[str, ...]
+    depth: int = 2
+    version: bool = True
+
+    @property
+    def group(self) -> str:
+        return f"troth_{self.name}"
+
+
+def slug(*parts: str) -> str:
+    """A name for files and groups: letters, digits and underscores."""
+    return _UNSAFE.sub("_", "_".join(part for part in parts if part)).strip("_").lower() or "root"
+
+
+def quote(text: str) -> str:
+    """A word as nginx reads it back: plain when nothing in it is special, else in double quotes."""
+    if _PLAIN.match(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def render_http(
+    bindings: Sequence[Binding],
+    identities: Sequence[Identity],
+    capabilities: Capabilities,
+    include_dir: str,
+    witness_dir: str,
+    *,
+    set_min_timeout: bool,
+) -> str:
+    """The file for http level: upstream groups, and the hidden servers through which the agent asks who nginx is.
+
+    `set_min_timeout` is False when the configuration sets ``keepalive_min_timeout`` itself.
+    """
+    parts = [HEADER]
+    if set_min_timeout and capabilities.keepalive_min_timeout:
+        parts.append(
+            "\n# A reload closes no client connection that may be carrying a request (nginx 1.27.4).\n"
+            f"keepalive_min_timeout {KEEPALIVE_MIN_TIMEOUT_SECONDS}s;\n"
+        )
+    parts += [_group(binding, capabilities) for binding in bindings]
+    parts += [_witness(identity, include_dir, witness_dir) for identity in identities]
+    return "".join(parts)
+
+
+def _group(binding: Binding, capabilities: Capabilities) -> str:
+    lines = [f"    {line};" for line in binding.balance]
+    lines += [f"    server {peer};" for peer in binding.peers]
+    lines.append("    keepalive 32;")
+    if capabilities.keepalive_time:
+        lines.append("    keepalive_time 10m;  # an idle connection keeps the identity it was opened with")
+    lines.append("    keepalive_requests 10000;")
+    return f"\nupstream {binding.group} {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def _witness(identity: Identity, include_dir: str, witness_dir: str) -> str:
+    return f"""
+# The agent asks here which certificate these workers show: same files, same workers, nothing but a local socket.
+server {{
+    listen unix:{witness_dir}/{identity.name}.in;
+    access_log off;
+    location / {{
+        proxy_pass https://unix:{witness_dir}/{identity.name}.out:;
+        proxy_http_version 1.1;
+        proxy_set_header Host witness;
+        proxy_set_header Connection close;
+        include {quote(f"{include_dir}/identity-{identity.name}.conf")};
+        proxy_ssl_verify off;
+        proxy_ssl_server_name off;
+    }}
+}}
+"""
+
+
+def render_identity(identity: Identity) -> str:
+    """What is shown to an upstream, and how."""
+    return f"""{HEADER}
+proxy_ssl_certificate {quote(identity.certificate)};
+proxy_ssl_certificate_key {quote(identity.key)};
+proxy_ssl_protocols {PROTOCOLS};
+proxy_ssl_ciphers {CIPHERS};
+# A resumed session would go on under the identity it began with.
+proxy_ssl_session_reuse off;
+"""
+
+
+def render_location(binding: Binding, include_dir: str) -> str:
+    """What the location pulls in: where to, as whom, and whom to believe."""
+    lines = [f"# upstream: {binding.url}", f"proxy_pass https://{binding.group}{binding.uri or ''};"]
+    if binding.version:
+        lines.append("proxy_http_version 1.1;")
+    lines += [f"proxy_set_header {header.name} {quote(header.value)};" for header in binding.headers]
+    lines += [f"proxy_redirect {redirect};" for redirect in binding.redirects]
+    lines += [
+        f"include {quote(f'{include_dir}/identity-{binding.identity.name}.conf')};",
+        f"proxy_ssl_trusted_certificate {quote(binding.identity.trust)};",
+        "proxy_ssl_verify on;",
+        f"proxy_ssl_verify_depth {binding.depth};  # how many intermediates may stand between",
+        "proxy_ssl_server_name on;",
+        f"proxy_ssl_name {quote(binding.verify_name)};  # a DNS name: nginx does not check IP addresses",
+    ]
+    return HEADER + "\n" + "\n".join(lines) + "\n"

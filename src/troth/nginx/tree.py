@@ -1,0 +1,208 @@
+"""Directives with their exact spans, blocks, and includes followed the way nginx follows them."""
+
+import fnmatch
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from troth.nginx.lexer import SyntaxProblem, Token, tokenize
+
+MAX_DEPTH = 40
+MAX_FILES = 5_000
+_DUMP_MARK = re.compile(rb"^# configuration file (.+):\n", re.MULTILINE)
+
+
+@dataclass(eq=False)
+class Directive:
+    """One directive: its words, where it stands, and what its block holds.
+
+    `start` is the first byte of the name, `end` one past its ``;`` or ``}``; `open` and `close` are the offsets of the
+    braces of a block, or -1.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    file: str
+    line: int
+    start: int
+    end: int = -1
+    open: int = -1
+    close: int = -1
+    parent: "Directive | None" = None
+    children: list["Directive"] = field(default_factory=list)
+    tokens: tuple[Token, ...] = ()
+
+    @property
+    def is_block(self) -> bool:
+        return self.open >= 0
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.line}"
+
+    def find(self, name: str) -> list["Directive"]:
+        """Directives of this name directly inside, in order; included files count as inside."""
+        return [child for child in self.children if child.name == name]
+
+    def first(self, name: str) -> "Directive | None":
+        return next((child for child in self.children if child.name == name), None)
+
+    def walk(self) -> Iterator["Directive"]:
+        """Everything below, depth first, in order."""
+        for child in self.children:
+            yield child
+            yield from child.walk()
+
+    def enclosing(self, *names: str) -> "Directive | None":
+        """The nearest block around this directive with one of these names."""
+        node = self.parent
+        while node is not None and node.name not in names:
+            node = node.parent
+        return node
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration: its files as bytes, and the tree with includes in place."""
+
+    main: str
+    files: Mapping[str, bytes]
+    root: Directive
+    missing: tuple[str, ...] = ()
+
+    @property
+    def http(self) -> Directive | None:
+        return self.root.first("http")
+
+
+def parse_config(files: Mapping[str, bytes], main: str) -> Config:
+    """Read a configuration from its files.
+
+    Args:
+        files: absolute path to content, of every file that may be included.
+        main: the path of the first file; includes are relative to its directory.
+
+    Raises:
+        SyntaxProblem: nginx would not read it either.
+    """
+    if main not in files:
+        raise SyntaxProblem(f"configuration {main} is not among the files given")
+    reader = _Reader(files, posixpath.dirname(main))
+    root = Directive("", (), main, 0, 0)
+    reader.read(main, root, ())
+    return Config(main, dict(files), root, tuple(reader.missing))
+
+
+def parse_dump(dump: bytes) -> dict[str, bytes]:
+    """The files of ``nginx -T``: what nginx itself sees. Each file ends with the newline that the dump adds."""
+    parts = _DUMP_MARK.split(dump)
+    files: dict[str, bytes] = {}
+    for path, body in zip(parts[1::2], parts[2::2], strict=True):
+        files[path.decode("utf-8", "surrogateescape")] = body[:-1] if body.endswith(b"\n") else body
+    return files
+
+
+class _Reader:
+    def __init__(self, files: Mapping[str, bytes], base: str) -> None:
+        self._files = files
+        self._base = base
+        self._count = 0
+        self.missing: list[str] = []
+
+    def read(self, path: str, parent: Directive, stack: tuple[str, ...]) -> None:
+        self._count += 1
+        if path in stack or len(stack) > MAX_DEPTH or self._count > MAX_FILES:
+            raise SyntaxProblem(f"{path} includes itself, or too many files are included")
+        tokens = tokenize(self._files[path], path)
+        position = self._block(tokens, 0, parent, path, (*stack, path), top=True)
+        if position < len(tokens):
+            raise SyntaxProblem(f'{path}:{tokens[position].line}: unexpected "}}"')
+
+    def _block(
+        self, tokens: Sequence[Token], position: int, parent: Directive, path: str, stack: tuple[str, ...], *, top: bool
+    ) -> int:
+        words: list[Token] = []
+        while position < len(tokens):
+            token = tokens[position]
+            if token.is_mark(b";"):
+                self._simple(words, token, parent, path, stack)
+                words = []
+            elif token.is_mark(b"{"):
+                position = self._open(words, tokens, position, parent, path, stack)
+                words = []
+            elif token.is_mark(b"}"):
+                if words:
+                    raise SyntaxProblem(f'{path}:{token.line}: unexpected "}}", expected ";" after {words[0].value!r}')
+                return position
+            else:
+                words.append(token)
+            position += 1
+        if words or not top:
+            line = tokens[-1].line if tokens else 1
+            raise SyntaxProblem(f'{path}:{line}: unexpected end of file, expected ";" or "}}"')
+        return position
+
+    def _simple(self, words: list[Token], end: Token, parent: Directive, path: str, stack: tuple[str, ...]) -> None:
+        if not words:
+            raise SyntaxProblem(f'{path}:{end.line}: unexpected ";"')
+        directive = _directive(words, path, parent)
+        directive.end = end.end
+        parent.children.append(directive)
+        if directive.name == "include" and parent.name not in ("types", "map", "geo"):
+            self._include(directive, parent, stack)
+
+    def _open(
+        self,
+        words: list[Token],
+        tokens: Sequence[Token],
+        position: int,
+        parent: Directive,
+        path: str,
+        stack: tuple[str, ...],
+    ) -> int:
+        brace = tokens[position]
+        if not words:
+            raise SyntaxProblem(f'{path}:{brace.line}: unexpected "{{"')
+        directive = _directive(words, path, parent)
+        directive.open = brace.start
+        parent.children.append(directive)
+        if directive.name.endswith("_by_lua_block"):
+            directive.arguments = (*directive.arguments, tokens[position + 1].value)
+            close = position + 2
+        else:
+            close = self._block(tokens, position + 1, directive, path, stack, top=False)
+        if close >= len(tokens):
+            raise SyntaxProblem(f'{path}:{brace.line}: "{{" is not closed')
+        directive.close, directive.end = tokens[close].start, tokens[close].end
+        return close
+
+    def _include(self, directive: Directive, parent: Directive, stack: tuple[str, ...]) -> None:
+        if not directive.arguments:
+            return
+        pattern = posixpath.normpath(posixpath.join(self._base, directive.arguments[0]))
+        if any(character in pattern for character in "*?["):
+            paths = sorted(path for path in self._files if _glob(path, pattern))
+        else:
+            paths = [pattern] if pattern in self._files else []
+            if not paths:
+                self.missing.append(pattern)
+        for path in paths:
+            self.read(path, parent, stack)
+
+
+def _directive(words: list[Token], path: str, parent: Directive) -> Directive:
+    arguments = tuple(word.value for word in words[1:])
+    first = words[0]
+    return Directive(first.value, arguments, path, first.line, first.start, parent=parent, tokens=tuple(words))
+
+
+def _glob(path: str, pattern: str) -> bool:
+    """glob(3): a star does not cross a slash, nor begin with a hidden file's dot."""
+    have, want = path.split("/"), pattern.split("/")
+    if len(have) != len(want):
+        return False
+    return all(
+        fnmatch.fnmatchcase(part, shape) and not (part.startswith(".") and not shape.startswith("."))
+        for part, shape in zip(have, want, strict=True)
+    )
