@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.cli.accounts import PASSWORD, Account, RunningAuthority
+from tests.cli.accounts import PASSWORD, PROVISIONER, Account, RunningAuthority
 from troth.client.schedule import length_of
 from troth.x509.keys import generate_key, key_matches, parse_private_key, private_key_to_pem
 from troth.x509.names import alternative_names, common_name
@@ -258,3 +258,21 @@ def test_a_password_typed_at_a_terminal(account: Account, authority: RunningAuth
         shown += os.read(leader, 1024)
     assert process.wait(30) == 0
     assert PASSWORD.encode() not in shown and b"\033[32m" in shown
+
+
+def test_a_program_enrols_and_renews_without_files(authority: RunningAuthority) -> None:
+    """What the agent does: password to certificate in one call, then mutual TLS from memory, then the key's word."""
+    from troth.client.authority import Authority
+    from troth.client.enroll import enroll, renew, renew_by_token
+    from troth.client.provisioners import ProvisionerError
+    from troth.host.clock import now
+    from troth.x509.keys import key_matches
+
+    client = Authority.at(authority.url, authority.root.read_text())
+    key, first = enroll(client, PROVISIONER, PASSWORD.encode(), "agent.example", [], "1h", now=now())
+    second = renew(client, first.pem.encode(), key, now=now())
+    third = renew_by_token(client, second.pem.encode(), key, now=now())
+    assert all(key_matches(chain.leaf, key) for chain in (first, second, third))
+    assert len({chain.leaf.serial_number for chain in (first, second, third)}) == 3
+    with pytest.raises(ProvisionerError, match="the password is wrong"):
+        enroll(client, PROVISIONER, b"no", "agent.example", [], now=now())

@@ -35,7 +35,7 @@ def rekey(crt_file: str, key_file: str, out_cert: str, out_key: str, force: bool
     The certificate must still be valid: it speaks for the new key in the handshake.
     """
     from troth.cli import trust
-    from troth.cli.ca_renew import _due, _duration
+    from troth.cli.ca_renew import is_now_due, optional_duration
     from troth.cli.outputs import may_write
     from troth.cli.owned import read_pair
     from troth.client.schedule import check_times
@@ -50,12 +50,12 @@ def rekey(crt_file: str, key_file: str, out_cert: str, out_key: str, force: bool
 
     hooks = parse_hooks(given["exec_command"], given["pid"], given["pid_file"], given["signal_number"])
     pair = read_pair(crt_file, key_file, given["password_file"])
-    threshold = _duration(given["expires_in"])
+    threshold = optional_duration(given["expires_in"])
     check_times(pair.leaf, threshold, None)
     if now() > pair.leaf.not_valid_after_utc:
         hint = f"get a new one: troth ca certificate SUBJECT {crt_file} {key_file}"
         raise UsageError(f"certificate {crt_file} has expired and cannot be rekeyed", hint=hint)
-    if threshold is not None and not _due(pair, threshold):
+    if threshold is not None and not is_now_due(pair, threshold):
         return
     crt_out, key_out = out_cert or crt_file, out_key or key_file
     may_write(crt_out, key_out, force=force)

@@ -67,7 +67,7 @@ def renew(
     if renew_period and not daemon:
         raise UsageError("--renew-period needs --daemon")
     pair = read_pair(crt_file, key_file, password_file)
-    threshold, period = _duration(expires_in), _duration(renew_period)
+    threshold, period = optional_duration(expires_in), optional_duration(renew_period)
     check_times(pair.leaf, threshold, period)
     authority = trust.authority(ca_url, root)
     renewal = Renewal(authority, crt_file, key_file, out or crt_file, password_file, mtls)
@@ -77,7 +77,7 @@ def renew(
         may_write(renewal.out, force=True)
         stay(renewal, pair, hooks, threshold, period)
         return
-    if threshold is not None and not _due(pair, threshold):
+    if threshold is not None and not is_now_due(pair, threshold):
         return
     may_write(renewal.out, force=force)
     renewal.run(pair)
@@ -129,13 +129,13 @@ class Renewal:
         return renew_by_token(self.authority, pair.presented.chain, pair.key, now=now)
 
 
-def _duration(text: str) -> timedelta | None:
+def optional_duration(text: str) -> timedelta | None:
     from troth.durations import parse_duration
 
     return parse_duration(text) if text else None
 
 
-def _due(pair: "OwnedPair", threshold: timedelta) -> bool:
+def is_now_due(pair: "OwnedPair", threshold: timedelta) -> bool:
     import secrets
 
     from troth.client.schedule import is_due
