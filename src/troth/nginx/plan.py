@@ -17,7 +17,16 @@ from troth.nginx.map import (
     server_names,
     upstream_groups,
 )
-from troth.nginx.render import Binding, Header, Identity, render_http, render_identity, render_location, slug
+from troth.nginx.render import (
+    Binding,
+    Header,
+    Identity,
+    Witnesses,
+    render_http,
+    render_identity,
+    render_location,
+    slug,
+)
 from troth.nginx.tree import Config, Directive
 
 MARK = "# managed by troth"
@@ -76,7 +85,7 @@ def make_plan(
     identities: Sequence[Identity],
     capabilities: Capabilities,
     include_dir: str,
-    witness_dir: str,
+    witnesses: Witnesses,
 ) -> Plan:
     """Plan every declared location.
 
@@ -86,7 +95,7 @@ def make_plan(
         identities: every identity that gets a file and a witness, used by a location or not.
         capabilities: of the nginx that will read the result.
         include_dir: absolute directory of the generated files.
-        witness_dir: absolute directory of the witness's sockets.
+        witnesses: ports and directory of the loopback witness.
 
     Raises:
         PlanError: a location does not exist, is not the only one, or cannot be bound as it stands.
@@ -107,7 +116,7 @@ def make_plan(
     set_min = not _sets_min_timeout(config, http_file)
     new_files = {
         http_file: render_http(
-            bindings, identities, capabilities, include_dir, witness_dir, set_min_timeout=set_min
+            bindings, identities, capabilities, include_dir, witnesses, set_min_timeout=set_min
         ).encode(),
         **{f"{include_dir}/identity-{one.name}.conf": render_identity(one).encode() for one in identities},
         **{f"{include_dir}/location-{one.name}.conf": render_location(one, include_dir).encode() for one in bindings},

@@ -5,7 +5,7 @@ so there is one group per location at http level, one file per identity, and one
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from troth.nginx.capabilities import Capabilities
@@ -16,6 +16,7 @@ PROTOCOLS = "TLSv1.2 TLSv1.3"
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 KEEPALIVE_MIN_TIMEOUT_SECONDS = 5
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
+_WITNESS_PORT = re.compile(r"listen 127\.0\.0\.1:(\d+);  # witness of (\S+)")
 _PLAIN = re.compile(r"^[^\s;{}\"'\\$#]+$")
 
 
@@ -27,6 +28,14 @@ class Identity:
     certificate: str
     key: str
     trust: str
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """A loopback port per identity at which nginx asks the witness, and the directory of the witness's sockets."""
+
+    directory: str
+    ports: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ def render_http(
     identities: Sequence[Identity],
     capabilities: Capabilities,
     include_dir: str,
-    witness_dir: str,
+    witnesses: Witnesses,
     *,
     set_min_timeout: bool,
 ) -> str:
@@ -96,7 +105,7 @@ def render_http(
             f"keepalive_min_timeout {KEEPALIVE_MIN_TIMEOUT_SECONDS}s;\n"
         )
     parts += [_group(binding, capabilities) for binding in bindings]
-    parts += [_witness(identity, include_dir, witness_dir) for identity in identities]
+    parts += [_witness(one, include_dir, witnesses) for one in identities if one.name in witnesses.ports]
     return "".join(parts)
 
 
@@ -110,14 +119,20 @@ def _group(binding: Binding, capabilities: Capabilities) -> str:
     return f"\nupstream {binding.group} {{\n" + "\n".join(lines) + "\n}\n"
 
 
-def _witness(identity: Identity, include_dir: str, witness_dir: str) -> str:
+def witness_ports(text: str) -> dict[str, int]:
+    """The ports of the hidden servers in a file that `render_http` wrote, by identity."""
+    return {name: int(port) for port, name in _WITNESS_PORT.findall(text)}
+
+
+def _witness(identity: Identity, include_dir: str, witnesses: Witnesses) -> str:
+    # A port and not a Unix socket: nginx does not start when an unclean end left its socket file behind.
     return f"""
-# The agent asks here which certificate these workers show: same files, same workers, nothing but a local socket.
+# The agent asks here which certificate these workers show: same files, same workers, answered by a local witness.
 server {{
-    listen unix:{witness_dir}/{identity.name}.in;
+    listen 127.0.0.1:{witnesses.ports[identity.name]};  # witness of {identity.name}
     access_log off;
     location / {{
-        proxy_pass https://unix:{witness_dir}/{identity.name}.out:;
+        proxy_pass https://unix:{witnesses.directory}/{identity.name}.out:;
         proxy_http_version 1.1;
         proxy_set_header Host witness;
         proxy_set_header Connection close;

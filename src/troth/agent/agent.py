@@ -1,0 +1,170 @@
+"""The agent: what is due, do it, remember it. The daemon and ``--once`` are two ways to drive it."""
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from troth.agent import schedule
+from troth.agent.config import Config, Identity
+from troth.agent.issuer import Issuer
+from troth.agent.log import Log
+from troth.agent.proxy import Proxy
+from troth.agent.rotation import Checkpoint, Result, Rotator, current_facts
+from troth.agent.state import IdentityState, read_states, write_states
+from troth.errors import TrothError
+from troth.host import clock
+
+WATCH_SECONDS = 30.0
+TOGETHER = timedelta(seconds=2)
+Dice = Callable[[], float]
+
+
+def _dice() -> float:
+    return random.random()  # noqa: S311 - spreads renewals, no secret
+
+
+class Agent:
+    """Keeps the identities of one configuration.
+
+    Args:
+        config: what is wanted.
+        issuer: where certificates come from.
+        proxy: the nginx that shows them.
+        log: hears of everything done.
+        dice: uniform in [0, 1).
+        checkpoint: called after each step of a rotation.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        issuer: Issuer,
+        proxy: Proxy,
+        log: Log,
+        dice: Dice = _dice,
+        checkpoint: Checkpoint = lambda _: None,
+    ) -> None:
+        self.config = config
+        self._log = log
+        self._dice = dice
+        self._rotator = Rotator(config.state, issuer, proxy, config.proof_timeout, checkpoint)
+        self._turn = asyncio.Lock()
+        self._due: dict[str, datetime] = {}
+        before = read_states(config.state)
+        self.states = {one.name: before.get(one.name, IdentityState(one.name)) for one in config.identities}
+
+    async def start(self) -> None:
+        """Finish what an earlier process left, then look at every identity."""
+        renewed = [identity for identity in self.config.identities if identity.renewed]
+        async with self._turn:
+            results = await asyncio.to_thread(self._rotator.recover, renewed)
+        for result in results:
+            self._note(result, "interrupted rotation")
+        for identity in self.config.identities:
+            self._plan(identity)
+        self._save()
+
+    async def rotate_now(self, *identities: Identity) -> list[Result]:
+        """Rotate these at once, whenever they are due; what came of each."""
+        async with self._turn:
+            results = await asyncio.to_thread(self._rotator.rotate, list(identities))
+        for result in results:
+            self._note(result, "rotation")
+            self._plan(self.config.identity(result.name))
+        self._save()
+        return results
+
+    async def act(self) -> list[Result]:
+        """Do everything that is due now, or within moments, in one go."""
+        limit = clock.now() + TOGETHER
+        due = [identity for identity in self.config.identities if self._due[identity.name] <= limit]
+        results: list[Result] = []
+        renewed = [identity for identity in due if identity.renewed]
+        if renewed:
+            results += await self.rotate_now(*renewed)
+        for identity in due:
+            if not identity.renewed:
+                results += await self._watch(identity)
+        if due:
+            self._save()
+        return results
+
+    async def _watch(self, identity: Identity) -> list[Result]:
+        """A user's own files: act only when another certificate is there than the one last proven."""
+        facts = current_facts(identity)
+        state = self.states[identity.name]
+        same = facts is not None and str(facts.serial) == state.serial and not state.last_error
+        results = []
+        if not same:
+            async with self._turn:
+                results = [await asyncio.to_thread(self._rotator.redeploy, identity)]
+            self._note(results[0], "own files")
+        self._plan(identity)
+        return results
+
+    def seconds_until_due(self) -> float:
+        """Until the next thing to do; 0 when something is due."""
+        first = min(self._due.values(), default=clock.now() + timedelta(hours=1))
+        return max(0.0, (first - clock.now()).total_seconds())
+
+    def _plan(self, identity: Identity) -> None:
+        now = clock.now()
+        facts = current_facts(identity)
+        state = self.states[identity.name]
+        if not identity.renewed:
+            due, action = schedule.Due(now + timedelta(seconds=WATCH_SECONDS), "watch"), "look at the files"
+            if not state.serial and not state.failures:
+                due = schedule.Due(now, "first look")
+        elif state.failures:
+            ends = facts.not_after if facts is not None else None
+            due, action = schedule.retry(state.failures, now, ends, self._dice()), "try again"
+        elif facts is None:
+            due, action = schedule.Due(now, "no certificate yet"), "enrol"
+        else:
+            share, dice = self.config.renew_at, self._dice()
+            due, action = schedule.renewal(facts.not_before, facts.not_after, now, share, dice), "renew"
+        self._due[identity.name] = due.at
+        self.states[identity.name] = replace(
+            state,
+            subject=facts.subject if facts else identity.subject,
+            serial=str(facts.serial) if facts and (identity.renewed or state.serial) else state.serial,
+            not_after=_text(facts.not_after) if facts else "",
+            next_action=f"{action} ({due.why})",
+            next_at=_text(due.at),
+        )
+
+    def _note(self, result: Result, what: str) -> None:
+        state = self.states[result.name]
+        serial = str(result.facts.serial) if result.facts else ""
+        if result.ok:
+            self._log.info(
+                f"{what} done", identity=result.name, serial=serial, proof=result.proof.kind, detail=result.proof.detail
+            )
+        else:
+            self._log.error(f"{what} failed, the old state stays", identity=result.name, error=result.error)
+        self.states[result.name] = replace(
+            state,
+            serial=serial,
+            last_result="ok" if result.ok else "failed",
+            last_at=_text(clock.now()),
+            proof=result.proof.kind if result.ok else state.proof,
+            proof_detail=result.proof.detail if result.ok else state.proof_detail,
+            failures=0 if result.ok else state.failures + 1,
+            last_error="" if result.ok else result.error,
+        )
+
+    def _save(self) -> None:
+        try:
+            write_states(self.config.state, self.states)
+        except TrothError as error:
+            self._log.error("state cannot be written", error=error.message)
+
+
+def failed(results: Sequence[Result]) -> list[Result]:
+    return [result for result in results if not result.ok]
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

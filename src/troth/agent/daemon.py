@@ -1,0 +1,128 @@
+"""``troth agent run``: the agent as a service, under systemd or alone, until SIGTERM; SIGHUP reads troth.toml again."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from troth.agent.agent import Agent, failed
+from troth.agent.config import Config, load
+from troth.agent.issuer import AuthorityIssuer, Issuer
+from troth.agent.log import Log
+from troth.agent.proxy import Proxy, proxy_for
+from troth.agent.state import only_agent
+from troth.errors import TrothError
+from troth.host.systemd import notify
+
+LONGEST_SLEEP = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an agent is made of; tests hand in simulated ones."""
+
+    issuer: Issuer
+    proxy: Proxy
+
+
+def run(path: Path, *, once: bool) -> int:
+    """Run until stopped, or do everything due once; the exit code.
+
+    Raises:
+        TrothError: the configuration cannot be used, or another agent runs.
+    """
+    config = load(path)
+    with only_agent(config.state):
+        return asyncio.run(_once(config) if once else _Daemon(path, config).run())
+
+
+def create(config: Config, parts: Parts | None = None) -> Agent:
+    """An agent with the real authority and the real nginx, unless others are handed in.
+
+    Raises:
+        TrothError: there is no nginx, or the state is damaged.
+    """
+    chosen = parts or Parts(AuthorityIssuer(), proxy_for(config))
+    return Agent(config, chosen.issuer, chosen.proxy, Log(config.log))
+
+
+async def _once(config: Config) -> int:
+    agent = create(config)
+    await agent.start()
+    await agent.act()
+    return 1 if any(state.last_error for state in agent.states.values()) else 0
+
+
+class _Daemon:
+    def __init__(self, path: Path, config: Config) -> None:
+        self._path = path
+        self._agent = create(config)
+        self._log = Log(config.log)
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._reloading = False
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._hup)
+        watchdog = asyncio.create_task(_watchdog())
+        await self._agent.start()
+        notify("READY=1")
+        self._log.info("agent started", identities=len(self._agent.config.identities), config=self._path)
+        while not self._stopping:
+            await self._step()
+        notify("STOPPING=1")
+        watchdog.cancel()
+        self._log.info("agent stopped")
+        return 0
+
+    async def _step(self) -> None:
+        if self._reloading:
+            await self._reload()
+        results = await self._agent.act()
+        problems = len(failed(results))
+        notify(f"STATUS={len(self._agent.states)} identities, {problems} problems in the last round")
+        timeout = min(self._agent.seconds_until_due(), LONGEST_SLEEP)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        self._wake.clear()
+
+    def _stop(self) -> None:
+        """A rotation under way is finished first: the loop looks at this between rounds only."""
+        self._stopping = True
+        self._wake.set()
+
+    def _hup(self) -> None:
+        self._reloading = True
+        self._wake.set()
+
+    async def _reload(self) -> None:
+        """Read troth.toml again; when it is not usable, go on with the old one."""
+        self._reloading = False
+        notify("RELOADING=1")
+        try:
+            config = load(self._path)
+            if config.state != self._agent.config.state:
+                raise TrothError("[agent] state cannot change while the agent runs", hint="restart it")
+            agent = create(config)
+            await agent.start()
+            self._agent, self._log = agent, Log(config.log)
+            self._log.info("configuration read again", identities=len(config.identities))
+        except TrothError as error:
+            self._log.error("configuration not read again, the old one stays", error=error.message)
+        notify("READY=1")
+
+
+async def _watchdog() -> None:
+    """Tell systemd that the loop turns, twice in its interval (WatchdogSec)."""
+    interval = os.environ.get("WATCHDOG_USEC", "")
+    if not interval.isdigit():
+        return
+    while True:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(int(interval) / 2_000_000)

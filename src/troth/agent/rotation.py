@@ -1,0 +1,238 @@
+"""One rotation, step by step: obtain, stage, check, switch, test, reload, prove; keep, or put the old generation back.
+
+Identities due together share one test and one reload. Before anything visible changes a record names the old and the
+new generation, so that a process killed at any step leaves matching files and the next start finishes or reverts.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from troth.agent.checks import Facts, check, read_facts
+from troth.agent.config import Identity
+from troth.agent.issuer import Issuer
+from troth.agent.proxy import Proof, Proxy
+from troth.agent.state import Pending, clear_pending, read_pending, write_pending
+from troth.errors import TrothError
+from troth.host import clock
+from troth.host.files import read_file
+from troth.host.generations import Generations, Material
+
+OBTAINING_AT_ONCE = 8
+Checkpoint = Callable[[str], None]
+STEPS = ("obtained", "staged", "recorded", "switched", "tested", "reloaded", "proven", "kept")
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a rotation; `facts` are those of the certificate in use afterwards."""
+
+    name: str
+    ok: bool
+    facts: Facts | None
+    proof: Proof
+    error: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    identity: Identity
+    pending: Pending
+    facts: Facts
+
+
+class Rotator:
+    """Rotates identities of one state directory behind one proxy.
+
+    `checkpoint` is called with the name of each step when it is done; a test ends the process there.
+    """
+
+    def __init__(
+        self, state: Path, issuer: Issuer, proxy: Proxy, proof_timeout: float, checkpoint: Checkpoint = _nothing
+    ) -> None:
+        self._state = state
+        self._issuer = issuer
+        self._proxy = proxy
+        self._timeout = proof_timeout
+        self._checkpoint = checkpoint
+
+    def rotate(self, identities: Sequence[Identity]) -> list[Result]:
+        """Give each identity a new certificate, and prove it; the others are not held up by one that fails."""
+        started = time.monotonic()
+        results: list[Result] = []
+        staged: list[_Staged] = []
+        with ThreadPoolExecutor(max(1, min(OBTAINING_AT_ONCE, len(identities)))) as pool:
+            outcomes = list(pool.map(self._obtain, identities))
+        for identity, outcome in zip(identities, outcomes, strict=True):
+            try:
+                if isinstance(outcome, TrothError):
+                    raise outcome
+                self._checkpoint("obtained")
+                staged.append(self._stage(identity, outcome))
+            except TrothError as error:
+                results.append(Result(identity.name, False, current_facts(identity), Proof(""), error.message))
+        results += self._deploy(staged)
+        seconds = time.monotonic() - started
+        return [Result(r.name, r.ok, r.facts, r.proof, r.error, seconds) for r in results]
+
+    def _obtain(self, identity: Identity) -> Material | TrothError:
+        try:
+            return self._issuer.obtain(identity, current_material(identity), clock.now())
+        except TrothError as error:
+            return error
+
+    def _stage(self, identity: Identity, material: Material) -> _Staged:
+        facts = check(material, clock.now(), subject=identity.subject)
+        generations = generations_of(identity)
+        new = generations.stage(material)
+        self._checkpoint("staged")
+        pending = Pending(identity.name, generations.current(), new)
+        write_pending(self._state, pending)
+        self._checkpoint("recorded")
+        return _Staged(identity, pending, facts)
+
+    def _deploy(self, staged: list[_Staged]) -> list[Result]:
+        switched: list[_Staged] = []
+        results: list[Result] = []
+        for one in staged:
+            try:
+                generations_of(one.identity).switch(one.pending.new)
+                switched.append(one)
+                self._checkpoint("switched")
+            except TrothError as error:
+                results.append(self._revert(one, error.message))
+        return results + (self._show(switched) if switched else [])
+
+    def _show(self, switched: list[_Staged]) -> list[Result]:
+        """Make nginx use the new files and look at what it shows."""
+        if not self._proxy.running():
+            return [self._keep(one, Proof("", "nginx does not run")) for one in switched]
+        try:
+            self._proxy.test()
+            self._checkpoint("tested")
+            self._proxy.reload()
+            self._checkpoint("reloaded")
+        except TrothError as error:
+            reverted = [self._revert(one, error.message) for one in switched]
+            self._reload_old()
+            return reverted
+        results = [self._prove(one) for one in switched]
+        if not all(result.ok for result in results):
+            self._reload_old()
+        return results
+
+    def _prove(self, one: _Staged) -> Result:
+        try:
+            proof = self._proxy.prove(one.identity.name, one.facts, self._timeout)
+        except TrothError as error:
+            return self._revert(one, error.message)
+        self._checkpoint("proven")
+        return self._keep(one, proof)
+
+    def _keep(self, one: _Staged, proof: Proof) -> Result:
+        clear_pending(self._state, one.identity.name)
+        self._checkpoint("kept")
+        generations_of(one.identity).tidy()
+        return Result(one.identity.name, True, one.facts, proof)
+
+    def _revert(self, one: _Staged, why: str) -> Result:
+        """Put the old generation back; the first one ever has nothing to go back to and stays."""
+        generations = generations_of(one.identity)
+        if one.pending.old is not None:
+            try:
+                generations.switch(one.pending.old)
+                generations.discard(one.pending.new)
+                clear_pending(self._state, one.identity.name)
+            except TrothError as error:
+                why = f"{why}; the old generation could not be put back: {error.message}"
+        else:
+            clear_pending(self._state, one.identity.name)
+        return Result(one.identity.name, False, current_facts(one.identity), Proof(""), why)
+
+    def _reload_old(self) -> None:
+        """After a revert nginx must read the old files again; when even that fails the old workers still have them."""
+        try:
+            self._proxy.test()
+            self._proxy.reload()
+        except TrothError:
+            return
+
+    def recover(self, identities: Sequence[Identity]) -> list[Result]:
+        """Finish or revert what a killed process left: the link may have moved and nginx may not know."""
+        switched, results = [], []
+        for identity in identities:
+            generations = generations_of(identity)
+            pending = read_pending(self._state, identity.name)
+            if pending is None:
+                generations.tidy()
+                continue
+            if generations.current() != pending.new:
+                generations.discard(pending.new)
+                clear_pending(self._state, identity.name)
+                generations.tidy()
+                continue
+            one = self._pending(identity, pending)
+            if isinstance(one, Result):
+                results.append(one)
+            else:
+                switched.append(one)
+        return results + (self._show(switched) if switched else [])
+
+    def _pending(self, identity: Identity, pending: Pending) -> _Staged | Result:
+        placeholder = Facts(0, "", clock.now(), clock.now(), ())
+        try:
+            material = current_material(identity)
+            if material is None:
+                raise TrothError(f"files of identity {identity.name} are missing")
+            return _Staged(identity, pending, check(material, clock.now(), subject=identity.subject))
+        except TrothError as error:
+            return self._revert(_Staged(identity, pending, placeholder), error.message)
+
+    def redeploy(self, identity: Identity) -> Result:
+        """A user's own files have changed: check them, reload, prove. They are never moved, so nothing is put back."""
+        try:
+            material = current_material(identity)
+            if material is None:
+                raise TrothError(f"files of identity {identity.name} are missing")
+            facts = check(material, clock.now(), own_authority=False)
+            if not self._proxy.running():
+                return Result(identity.name, True, facts, Proof("", "nginx does not run"))
+            self._proxy.test()
+            self._proxy.reload()
+            return Result(identity.name, True, facts, self._proxy.prove(identity.name, facts, self._timeout))
+        except TrothError as error:
+            return Result(identity.name, False, current_facts(identity), Proof(""), error.message)
+
+
+def generations_of(identity: Identity) -> Generations:
+    """Where an identity of ours keeps its files."""
+    assert identity.directory is not None
+    return Generations(identity.directory, identity.key_mode)
+
+
+def current_material(identity: Identity) -> Material | None:
+    """The files in use, or None when there are none yet.
+
+    Raises:
+        FileError: one cannot be read.
+    """
+    paths = (identity.certificate, identity.key, identity.trust)
+    if not all(path.exists() for path in paths):
+        return None
+    certificate, key, trust = (read_file(path) for path in paths)
+    return Material(certificate, key, trust)
+
+
+def current_facts(identity: Identity) -> Facts | None:
+    """The facts of the certificate in use; None when there is none that can be read."""
+    try:
+        return read_facts(read_file(identity.certificate), str(identity.certificate))
+    except TrothError:
+        return None

@@ -1,0 +1,52 @@
+"""When a certificate is renewed and when a failure is tried again. Pure: the moment and the dice are arguments."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+SHORTEST = timedelta(seconds=1)
+FIRST_RETRY = timedelta(seconds=5)
+LONGEST_RETRY = timedelta(minutes=30)
+JITTER = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """When to act next, and why then."""
+
+    at: datetime
+    why: str
+
+
+def renewal(not_before: datetime, not_after: datetime, now: datetime, share: float, dice: float) -> Due:
+    """The moment a certificate has lived its share, up to a twentieth of its life earlier.
+
+    Args:
+        not_before: start of its life, UTC.
+        not_after: end of its life, UTC.
+        now: the present.
+        share: of its life, in (0, 1); two thirds is the custom.
+        dice: uniform in [0, 1); spreads certificates issued together.
+
+    A moment gone by is due at once, but not more often than once a second, however short the life.
+    """
+    life = not_after - not_before
+    if now >= not_after:
+        return Due(now, "expired")
+    at = not_before + life * share - life * JITTER * dice
+    if at <= now:
+        return Due(now, f"more than {share:.0%} of its life is over")
+    return Due(max(at, now + SHORTEST), f"at {share:.0%} of its life")
+
+
+def retry(failures: int, now: datetime, not_after: datetime | None, dice: float) -> Due:
+    """After so many failures in a row: doubling from 5 s to 30 min, with jitter, and never later than is useful.
+
+    While the certificate lives, at least ten more attempts fit into what is left of it; after its end the longest
+    pause is a minute, because every moment is an outage.
+    """
+    pause = min(FIRST_RETRY * 2 ** min(max(failures, 1) - 1, 20), LONGEST_RETRY)
+    if not_after is not None:
+        left = not_after - now
+        pause = min(pause, max(left / 10, FIRST_RETRY)) if left > timedelta(0) else min(pause, timedelta(minutes=1))
+    pause = pause * (0.75 + dice / 2)
+    return Due(now + max(pause, SHORTEST), f"attempt {failures + 1} after {failures} failures")

@@ -1,0 +1,187 @@
+"""A small TLS server that reports whom it saw: the client certificate nginx really presented.
+
+It runs in threads of its own, on a Unix socket or a loopback port, and answers every request with JSON.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from troth.host import HostError
+from troth.x509.keys import PrivateKey, private_key_to_pem
+from troth.x509.pem import bundle_to_pem, parse_certificate_der
+
+TIMEOUT_SECONDS = 10.0
+MAX_HEAD_BYTES = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One handshake: serial as a decimal text (empty: no certificate), subject, and how the connection was made.
+
+    `refused` holds the reason when the handshake failed.
+    """
+
+    serial: str = ""
+    subject: str = ""
+    protocol: str = ""
+    cipher: str = ""
+    resumed: bool = False
+    server_name: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the witness shows as its own certificate."""
+
+    chain: Sequence[x509.Certificate]
+    key: PrivateKey
+
+
+class Witness:
+    """Use as a context manager; `seen` grows with every connection.
+
+    Args:
+        address: path of a Unix socket, or a loopback port (0: any free one).
+        shown: its certificate and key.
+        anchors: certificates that vouch for clients; any certificate may be one, not only roots.
+        required: refuse the handshake of a client without a certificate.
+    """
+
+    def __init__(
+        self, address: Path | int, shown: Shown, anchors: Sequence[x509.Certificate], *, required: bool = False
+    ) -> None:
+        self.seen: list[Seen] = []
+        self._address = address
+        self._context = _context(shown, anchors, required)
+        self._context.sni_callback = self._note_name
+        self._names: dict[int, str] = {}
+        self._socket: socket.socket | None = None
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> "Witness":
+        self._socket = self._listen()
+        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+            self._socket.close()
+        if isinstance(self._address, Path):
+            self._address.unlink(missing_ok=True)
+
+    @property
+    def port(self) -> int:
+        assert self._socket is not None
+        return int(self._socket.getsockname()[1])
+
+    def wait_for(self, count: int, timeout: float) -> bool:
+        """Wait until so many handshakes were seen."""
+        with self._changed:
+            return self._changed.wait_for(lambda: len(self.seen) >= count, timeout)
+
+    def _listen(self) -> socket.socket:
+        try:
+            if isinstance(self._address, Path):
+                self._address.unlink(missing_ok=True)
+                listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+                listener.bind(str(self._address))
+                # nginx's workers run as another user; what they can do here is a handshake.
+                os.chmod(self._address, 0o666)  # noqa: PTH101, S103
+            else:
+                listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                listener.bind(("127.0.0.1", self._address))
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise HostError(f"witness cannot listen on {self._address}: {reason}") from error
+        listener.listen(64)
+        return listener
+
+    def _accept(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        raw.settimeout(TIMEOUT_SECONDS)
+        try:
+            with self._context.wrap_socket(raw, server_side=True) as tls:
+                seen = _observe(tls, self._names.pop(id(tls), ""))
+                self._record(seen)
+                while _read_head(tls):
+                    tls.sendall(_answer(seen))
+        except ssl.SSLError as error:
+            self._record(Seen(refused=(error.reason or str(error)).lower().replace("_", " ")))
+        except OSError:
+            pass
+        finally:
+            raw.close()
+
+    def _note_name(self, tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
+        self._names[id(tls)] = name or ""
+
+    def _record(self, seen: Seen) -> None:
+        with self._changed:
+            self.seen.append(seen)
+            self._changed.notify_all()
+
+
+def _context(shown: Shown, anchors: Sequence[x509.Certificate], required: bool) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    descriptor = os.memfd_create("witness", os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, bundle_to_pem(list(shown.chain)).encode() + private_key_to_pem(shown.key))
+        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+    context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if anchors:
+        context.load_verify_locations(cadata=b"".join(c.public_bytes(Encoding.DER) for c in anchors))
+    return context
+
+
+def _observe(tls: ssl.SSLSocket, server_name: str) -> Seen:
+    der = tls.getpeercert(True)
+    cipher = (tls.cipher() or ("",))[0]
+    facts = (tls.version() or "", cipher, bool(tls.session_reused), server_name)
+    if der is None:
+        return Seen("", "", *facts)
+    certificate = parse_certificate_der(der, "client certificate")
+    return Seen(str(certificate.serial_number), certificate.subject.rfc4514_string(), *facts)
+
+
+def _read_head(tls: ssl.SSLSocket) -> bool:
+    """One request without a body; False when the client has gone."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = tls.recv(4096)
+        if not more or len(data) > MAX_HEAD_BYTES:
+            return False
+        data += more
+    return True
+
+
+def _answer(seen: Seen) -> bytes:
+    body = json.dumps(asdict(seen)).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
