@@ -97,3 +97,26 @@ def unified(old: bytes, new: bytes, name: str, *, fresh: bool = False) -> str:
     before, after = (data.decode("utf-8", "backslashreplace").splitlines(keepends=True) for data in (old, new))
     lines = difflib.unified_diff(before, after, "/dev/null" if fresh else f"a{name}", f"b{name}")
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def revert_text(now: bytes, before: bytes, after: bytes) -> bytes | None:
+    """Take back the change from `before` to `after` in a text that others have edited since.
+
+    Each changed run of lines, with the line on either side, must stand in `now` exactly once.
+
+    Returns:
+        The text without our change, or None when our lines are not as we left them.
+    """
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    text = now
+    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "equal":
+            continue
+        ours, theirs = new[j1:j2], old[i1:i2]
+        if not ours:
+            ours, theirs = new[max(0, j1 - 1) : j2 + 1], old[max(0, i1 - 1) : i2 + 1]
+        block = b"".join(ours)
+        if text.count(block) != 1:
+            return None
+        text = text.replace(block, b"".join(theirs))
+    return text

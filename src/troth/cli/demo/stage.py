@@ -14,6 +14,7 @@ from pathlib import Path
 
 from troth.errors import TrothError
 from troth.host.files import make_directory, write_file
+from troth.host.ports import free_ports
 
 COMMAND_TIMEOUT = 60
 START_TIMEOUT = 30
@@ -85,15 +86,6 @@ def prepare(base: Path) -> Stage:
         make_directory(directory)
     write_file(stage.password_file, secrets.token_urlsafe(18).encode() + b"\n")
     return stage
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
 
 
 def troth(stage: Stage, *arguments: str, steppath: Path | None = None, cwd: Path | None = None) -> str:
