@@ -1,0 +1,103 @@
+"""``troth nginx``. Exit codes: 0 fine, 1 could not run, 2 findings, differences or failed rows."""
+
+import json
+from typing import Any
+
+import click
+
+from troth.cli import flags
+from troth.cli.nginx_options import COMMON, DECLARATION, values
+
+INSPECT_EXAMPLES = """
+troth nginx inspect
+troth nginx inspect -c /etc/nginx/nginx.conf --json
+"""
+PLAN_EXAMPLES = """
+troth nginx plan --config /etc/nginx/troth.toml
+troth nginx plan --server app.example --location /upstream --cert client.crt --key client.key --trust ca.crt
+"""
+APPLY_EXAMPLES = """
+troth nginx apply --config /etc/nginx/troth.toml
+troth nginx apply --config /etc/nginx/troth.toml --yes
+"""
+UNDO_EXAMPLES = """
+troth nginx undo --config /etc/nginx/troth.toml
+troth nginx undo 20260102-150405-1f2e --config /etc/nginx/troth.toml
+"""
+PROVE_EXAMPLES = """
+troth nginx prove --config /etc/nginx/troth.toml
+troth nginx prove -c /etc/nginx/nginx.conf --location /upstream
+"""
+
+
+@flags.command("inspect", INSPECT_EXAMPLES)
+@COMMON
+def inspect(binary: str, conf: str, prefix: str, config: str, as_json: bool) -> int:
+    """Show which location presents which certificate to whom and trusts what, and what is wrong with it."""
+    from troth.cli import nginx_work as work
+    from troth.cli.nginx_options import target as target_of
+
+    return work.inspect(target_of(binary, conf, prefix, config), as_json=as_json)
+
+
+@flags.command("plan", PLAN_EXAMPLES)
+@COMMON
+@DECLARATION
+def plan(binary: str, conf: str, prefix: str, config: str, as_json: bool, **declared: Any) -> int:
+    """Print what apply would change, as a unified diff; exit 2 when there is something, 0 when all is as declared."""
+    from troth.cli import nginx_work as work
+    from troth.cli.nginx_options import target as target_of
+
+    one = work.plan(target_of(binary, conf, prefix, config, values(**declared)))
+    click.echo(work.plan_json(one) if as_json else work.plan_text(one), nl=False)
+    return 0 if one.empty else 2
+
+
+@flags.command("apply", APPLY_EXAMPLES)
+@COMMON
+@DECLARATION
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def apply(binary: str, conf: str, prefix: str, config: str, as_json: bool, yes: bool, **declared: Any) -> int:
+    """Make the planned changes: test them on a copy, swap them in, reload, verify; or leave everything as it was."""
+    from troth.cli import nginx_work as work
+    from troth.cli.nginx_options import target as target_of
+
+    target = target_of(binary, conf, prefix, config, values(**declared))
+    return work.apply(target, work.plan(target), yes=yes, as_json=as_json)
+
+
+@flags.command("undo", UNDO_EXAMPLES)
+@COMMON
+@click.argument("identifier", required=False, default="", metavar="[ID]")
+def undo(binary: str, conf: str, prefix: str, config: str, as_json: bool, identifier: str) -> int:
+    """Take back the last change that apply made, or the one named; what others edited since stays."""
+    from troth.agent.apply import undo as take_back
+    from troth.cli.nginx_options import target as target_of
+    from troth.host.terminal import announce
+
+    target = target_of(binary, conf, prefix, config)
+    outcome = take_back(target.nginx, target.state, identifier, target.reload)
+    if as_json:
+        click.echo(
+            json.dumps({"undone": outcome.identifier, "files": outcome.files, "workers": outcome.workers}, indent=2)
+        )
+    else:
+        announce("Undone", outcome.identifier)
+        for name in outcome.files:
+            announce("Restored", name)
+    return 0
+
+
+@flags.command("prove", PROVE_EXAMPLES)
+@COMMON
+@DECLARATION
+def prove(binary: str, conf: str, prefix: str, config: str, as_json: bool, **declared: Any) -> int:
+    """Show on the wire what each location accepts and refuses, end to end through an nginx of the same build.
+
+    Without a declaration every location that shows a client certificate is proven as it stands.
+    """
+    from troth.cli import nginx_work as work
+    from troth.cli.nginx_options import target as target_of
+
+    target = target_of(binary, conf, prefix, config)
+    return work.prove(target, declared["server"], declared["location"], as_json=as_json)

@@ -1,0 +1,112 @@
+"""What all ``troth nginx`` commands take, and turning it into an nginx and a declaration."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from troth.cli import flags
+
+if TYPE_CHECKING:
+    from troth.agent.config import Config
+    from troth.host.nginx import Nginx
+
+COMMON = flags.all_of(
+    click.option(
+        "--nginx", "binary", metavar="PATH", default="", help="The nginx to use [the running one's, PATH's, ours]."
+    ),
+    click.option("-c", "conf", metavar="FILE", default="", help="Main configuration file, as to nginx."),
+    click.option("-p", "prefix", metavar="PREFIX", default="", help="Prefix, as to nginx."),
+    click.option("--config", metavar="FILE", default="", help="Declaration of identities and locations, a troth.toml."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+)
+DECLARATION = flags.all_of(
+    click.option("--server", metavar="NAME", default="", help="Server whose location is meant, by its server_name."),
+    click.option("--location", metavar="PATH", default="", help="Location that is meant, as written in the file."),
+    click.option("--identity", metavar="NAME", default="", help="Identity it shows."),
+    click.option(
+        "--cert", metavar="FILE", default="", help="The identity's certificate chain, when you keep it yourself."
+    ),
+    click.option("--key", metavar="FILE", default="", help="The identity's key."),
+    click.option("--trust", metavar="FILE", default="", help="Root certificates the upstream must lead to."),
+    click.option("--upstream", metavar="URL", default="", help="https://host[:port] [what proxy_pass says]."),
+    click.option("--name", metavar="NAME", default="", help="DNS name the upstream's certificate must have."),
+    click.option(
+        "--mode", type=click.Choice(["static"]), default="static", help="How a new certificate gets into nginx."
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The nginx meant, the declaration (None: none given), and where generated files and state are."""
+
+    nginx: "Nginx"
+    config: "Config | None"
+    include_dir: Path
+    state: Path
+    reload: tuple[str, ...]
+
+
+def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str, str] | None = None) -> Target:
+    """Work out what a command is about; flags win over the declaration's ``[nginx]``.
+
+    Raises:
+        TrothError: there is no nginx, or the declaration cannot be used.
+    """
+    from troth.agent.config import NginxSettings, load
+    from troth.agent.proxy import include_directory
+    from troth.host.nginx import find_nginx
+
+    loaded = load(Path(config)) if config else None
+    settings = loaded.nginx if loaded is not None else NginxSettings()
+    nginx = find_nginx(
+        Path(binary) if binary else settings.binary,
+        Path(conf) if conf else settings.conf,
+        Path(prefix) if prefix else settings.prefix,
+    )
+    if loaded is None:
+        loaded = _from_options(declared or {}, nginx.main)
+    include_dir = include_directory(loaded, nginx) if loaded is not None else nginx.main.parent / "troth"
+    state = loaded.state if loaded is not None else nginx.main.parent / "troth-state"
+    return Target(nginx, loaded, include_dir, state, settings.reload)
+
+
+def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
+    """A declaration of one location, made of options."""
+    from troth.agent.config import Config, Identity, Location
+    from troth.errors import UsageError
+
+    if not declared.get("location"):
+        return None
+    missing = [f"--{name}" for name in ("cert", "key", "trust") if not declared.get(name)]
+    if missing:
+        raise UsageError(
+            f"missing {', '.join(missing)}: expected --cert, --key and --trust with --location",
+            hint="or declare identities in a file: --config troth.toml",
+        )
+    name = declared.get("identity") or Path(declared["cert"]).stem
+    files = [Path(declared[key]).absolute() for key in ("cert", "key", "trust")]
+    identity = Identity(name, "", (), None, None, files[0], files[1], files[2])
+    location = Location(
+        declared["location"], name, declared.get("server", ""), declared.get("upstream", ""), declared.get("name", "")
+    )
+    return Config(main.parent / "troth.toml", main.parent / "troth-state", (identity,), (location,))
+
+
+def required(one: Target) -> "Config":
+    """Raises: UsageError: nothing was declared."""
+    from troth.errors import UsageError
+
+    if one.config is None or not one.config.locations:
+        raise UsageError(
+            "no location is declared: expected --config FILE with a [[location]], or --location with files",
+            hint="troth nginx plan --config /etc/nginx/troth.toml",
+        )
+    return one.config
+
+
+def values(**options: Any) -> dict[str, str]:
+    """The declaration options that were given."""
+    return {name: str(value) for name, value in options.items() if value}
