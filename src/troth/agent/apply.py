@@ -1,295 +1,324 @@
-"""Execute a plan on the real files: test a full copy, swap, reload, verify; keep all of it or none of it.
+"""Make a planned change real, or none of it: test on a copy, write down, swap, reload, see new workers serve, probe.
 
-Every change is journaled before the first file moves, so that it can be undone, and finished or reverted after a crash.
+Whatever fails after the first file was replaced, the old bytes are put back and nginx is reloaded onto them.
 """
 
-import base64
-import json
-import re
-import secrets
-import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from troth.agent import AgentError
+from troth.agent.changes import APPLIED, FAILED, UNDONE, Change, Journal
+from troth.agent.reading import read_config as read_config
+from troth.agent.reading import read_unverified as read_unverified
+from troth.agent.shadow import check_in_shadow
 from troth.errors import TrothError
 from troth.host import HostError, clock
-from troth.host.files import make_directory, read_file, write_file
-from troth.host.nginx import Nginx
+from troth.host.files import FileError, follow, make_directory, read_file, reason, sync_directory, write_file
+from troth.host.nginx import Generation, Nginx, NginxTestError
 from troth.nginx.edits import revert_text
 from troth.nginx.plan import Plan
-from troth.nginx.tree import Config, Directive, parse_config, parse_dump
+from troth.nginx.tree import parse_dump
 
-_APPLIED = "applied"
-_ID = re.compile(r"^\d{8}-\d{6}-[0-9a-f]{4}$")
+Checkpoint = Callable[[str], None]
+Probe = Callable[[], None]
+FILE_MODE = 0o644
 
 
 class ApplyError(AgentError):
-    """A change was not made, or was put back; the message says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileChange:
-    """One file of a change; `before` is None for a file that did not exist. Bytes are base64."""
-
-    path: str
-    before: str | None
-    after: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A change that was made, or is being made (`done` False)."""
-
-    identifier: str
-    when: str
-    done: bool
-    files: tuple[FileChange, ...] = field(default_factory=tuple)
+    """A change could not be made; the configuration is as it was, unless the message says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of it: the change's id, the files, and the workers that serve now (empty: nginx does not run)."""
+    """A change in effect: its id for `undo`, the files it touched, and the workers that serve now.
+
+    `workers` is empty when nginx was not running, and so was not reloaded.
+    """
 
     identifier: str
     files: tuple[str, ...]
     workers: tuple[int, ...]
 
 
-def read_config(nginx: Nginx) -> Config:
-    """The configuration as nginx itself sees it (``-T``), with the bytes that are on disk.
+def _nothing(_: str = "") -> None:
+    pass
 
-    Raises:
-        NginxTestError: nginx refuses it.
-        SyntaxProblem: we read it differently.
+
+@dataclass(frozen=True, slots=True)
+class Applier:
+    """Changes one nginx's configuration.
+
+    Args:
+        nginx: which one.
+        state: directory of the journal.
+        reload_command: run instead of ``nginx -s reload``; empty for that.
+        checkpoint: called with the name of each step once it is done, for crash tests.
     """
-    seen = parse_dump(nginx.dump())
-    files = {name: read_file(Path(name)) for name in seen}
-    main = str(nginx.main)
-    return parse_config(files, main if main in files else next(iter(files), main))
+
+    nginx: Nginx
+    state: Path
+    reload_command: Sequence[str] = ()
+    checkpoint: Checkpoint = field(default=_nothing)
+
+    @property
+    def journal(self) -> Journal:
+        return Journal(self.state / "changes")
+
+    def apply(self, plan: Plan, now: datetime, probe: Probe = _nothing) -> Outcome:
+        """Make a plan's changes.
+
+        Args:
+            plan: from `troth.nginx.plan.make_plan`.
+            now: noted in the journal.
+            probe: raises a TrothError when the new configuration does not do what it should.
+
+        Raises:
+            ApplyError: nothing was changed, or everything was put back; the message says why.
+            ShadowError: nginx refuses the changed configuration; nothing was changed.
+        """
+        with self.journal.locked():
+            self._recover()
+            after: dict[str, bytes | None] = {**plan.after()}
+            ordered = {name: after[name] for name in sorted(after, key=lambda name: (name in plan.before, name))}
+            before = {name: _read(name) for name in ordered}
+            _unchanged(plan.before, before)
+            check_in_shadow(self.nginx, {**plan.before, **plan.after()})
+            return self._change(before, ordered, now, probe)
+
+    def undo(self, name: str, now: datetime) -> Outcome:
+        """Take a change back; without a name the last one in effect.
+
+        Files edited by others since keep their edits where those do not touch our lines.
+
+        Raises:
+            ApplyError: there is nothing to undo, or someone else changed the same lines.
+            ShadowError: nginx would refuse the result; nothing was changed.
+        """
+        with self.journal.locked():
+            self._recover()
+            change = self.journal.read(name) if name else self.journal.last_applied()
+            if change is None or change.state != APPLIED:
+                what = f"change {name} is {change.state}" if change is not None else "no change is in effect"
+                raise ApplyError(f"there is nothing to undo: {what}")
+            present = {file: _read(file) for file in change.files}
+            wanted = _taken_back(change, present)
+            changed = {file: data for file, data in reversed(wanted.items()) if data != present[file]}
+            self._check_result(changed)
+            outcome = self._change({file: present[file] for file in changed}, changed, now, _nothing, undoes=change.id)
+            self.journal.mark(change, UNDONE)
+            return outcome
+
+    def recover(self) -> list[str]:
+        """Take back what an interrupted run left half made; the ids of those changes.
+
+        Raises:
+            ApplyError: someone else edited the files in between.
+        """
+        with self.journal.locked():
+            return self._recover()
+
+    def _recover(self) -> list[str]:
+        found = self.journal.interrupted()
+        for change in found:
+            _restore(change, {file: _read(file) for file in change.files})
+            self._reload_if_running()
+            self.journal.mark(change, FAILED, "interrupted")
+        return [change.id for change in found]
+
+    def _check_result(self, changed: Mapping[str, bytes | None]) -> None:
+        """The configuration as nginx would read it with these files; a broken one cannot be dumped and is not worse."""
+        try:
+            files = parse_dump(self.nginx.dump())
+        except NginxTestError:
+            return
+        kept = {name: data for name, data in files.items() if changed.get(name, data) is not None}
+        check_in_shadow(self.nginx, {**kept, **{name: data for name, data in changed.items() if data is not None}})
+
+    def _change(
+        self,
+        before: Mapping[str, bytes | None],
+        after: Mapping[str, bytes | None],
+        now: datetime,
+        probe: Probe,
+        undoes: str = "",
+    ) -> Outcome:
+        """Journal, swap, reload, probe; put back when anything fails. The journal is locked by the caller."""
+        made = _make_directories(after)
+        change = self.journal.begin(now, before, after)
+        if undoes:
+            change = self.journal.undoing(change, undoes)
+        self.checkpoint("journaled")
+        try:
+            for name, data in after.items():
+                _put(name, data)
+                self.checkpoint(f"swapped {name}")
+            self.nginx.test()
+            self.checkpoint("tested")
+            generation = self._reload_if_running()
+            self.checkpoint("reloaded")
+            probe()
+        except (TrothError, OSError) as error:
+            self._put_back(change, error)
+            _remove_directories(made)
+            raise ApplyError(f"nothing was changed: {_text(error)}", hint=getattr(error, "hint", None)) from error
+        _remove_directories({Path(name).parent for name, data in after.items() if data is None})
+        self.journal.mark(change, APPLIED)
+        return Outcome(change.id, tuple(after), tuple(sorted(generation.workers)) if generation else ())
+
+    def _put_back(self, change: Change, cause: Exception) -> None:
+        try:
+            _restore(change, {file: _read(file) for file in change.files})
+            with contextlib.suppress(NginxTestError):
+                self.nginx.test()
+                self._reload_if_running()
+            self.journal.mark(change, FAILED, _text(cause))
+        except (TrothError, OSError) as error:
+            hint = f"the old files are in {self.state / 'changes' / change.id / 'before'}"
+            raise ApplyError(
+                f"{_text(cause)}; and putting the old files back failed: {_text(error)}", hint=hint
+            ) from error
+
+    def _reload_if_running(self) -> Generation | None:
+        try:
+            self.nginx.generation()
+        except HostError:
+            return None
+        return self.nginx.reload(self.reload_command)
 
 
-def read_unverified(nginx: Nginx) -> Config:
-    """The configuration read by us alone, for when nginx refuses it.
-
-    Raises:
-        HostError: a file cannot be read.
-        SyntaxProblem: it is broken for us too.
-    """
-    main = nginx.main
-    files: dict[str, bytes] = {str(main): read_file(main)}
-    while True:
-        config = parse_config(files, str(main))
-        wanted = {p for d in config.root.walk() if d.name == "include" for p in _matches(d, main.parent)} - set(files)
-        if not wanted:
-            return config
-        files |= {name: read_file(Path(name)) for name in wanted}
-
-
-def _matches(include: Directive, base: Path) -> list[str]:
-    if not include.arguments:
-        return []
-    pattern = base / include.arguments[0]
-    if any(character in str(pattern) for character in "*?["):
-        root = Path(pattern.anchor)
-        return [str(p) for p in root.glob(str(pattern.relative_to(root))) if p.is_file()]
-    return [str(pattern)] if pattern.is_file() else []
-
-
-def apply_plan(plan: Plan, nginx: Nginx, state: Path, reload_command: tuple[str, ...] = ()) -> Outcome:
-    """Make a plan's changes.
-
-    Raises:
-        ApplyError: nginx refuses the result or does not serve it; every file is as it was.
-        FileError: a file cannot be written; likewise.
-    """
-    after = plan.after()
-    try:
-        check_copy(plan, nginx)
-    except HostError as error:
-        raise ApplyError(f"nothing was changed: {error.message}", hint=error.hint) from error
-    files = tuple(
-        FileChange(name, _encode(plan.before[name]) if name in plan.before else None, _encode(data))
-        for name, data in sorted(after.items(), key=lambda item: (item[0] in plan.before, item[0]))
+def _text(error: Exception) -> str:
+    return (
+        error.message if isinstance(error, TrothError) else reason(error) if isinstance(error, OSError) else str(error)
     )
-    moment = clock.now()
-    change = Change(
-        f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", moment.isoformat(timespec="seconds"), False, files
-    )
-    return _carry_out(change, nginx, state, reload_command)
 
 
-def _carry_out(change: Change, nginx: Nginx, state: Path, reload_command: tuple[str, ...]) -> Outcome:
-    _write_journal(state, change)
-    try:
-        for one in change.files:
-            path = Path(one.path)
-            make_directory(path.parent, 0o755)
-            write_file(path, base64.b64decode(one.after), 0o644)
-        workers = _activate(nginx, reload_command)
-    except TrothError as error:
-        _restore(change, nginx, reload_command)
-        _remove_journal(state, change)
-        raise ApplyError(f"everything is as it was: {error.message}", hint=error.hint) from error
-    _write_journal(state, Change(change.identifier, change.when, True, change.files))
-    return Outcome(change.identifier, tuple(one.path for one in change.files), workers)
+def _read(name: str) -> bytes | None:
+    path = Path(name)
+    return read_file(path) if follow(path).exists() else None
 
 
-def _activate(nginx: Nginx, reload_command: tuple[str, ...]) -> tuple[int, ...]:
-    nginx.test()
-    try:
-        nginx.generation()
-    except HostError:
-        return ()
-    return tuple(sorted(nginx.reload(reload_command).workers))
+def _unchanged(planned: Mapping[str, bytes], present: Mapping[str, bytes | None]) -> None:
+    """Nobody edited a file since it was planned on, and no file is meant twice.
+
+    Raises:
+        ApplyError: it is not so.
+    """
+    targets: dict[Path, str] = {}
+    for name, data in present.items():
+        if name in planned and data != planned[name]:
+            raise ApplyError(f"{name} was edited while the change was planned", hint="plan again: troth nginx plan")
+        same = targets.setdefault(Path(name).resolve(), name)
+        if same != name:
+            raise ApplyError(
+                f"{name} and {same} are the same file, included twice", hint="include it once, then plan again"
+            )
 
 
-def _restore(change: Change, nginx: Nginx, reload_command: tuple[str, ...]) -> None:
-    for one in reversed(change.files):
-        path = Path(one.path)
-        if one.before is None:
-            path.unlink(missing_ok=True)
+def _taken_back(change: Change, present: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    """What every file shall hold: the old bytes, or today's without our change.
+
+    Raises:
+        ApplyError: someone else changed the same lines, or removed the file.
+    """
+    wanted: dict[str, bytes | None] = {}
+    for file, before, after in zip(change.files, change.before, change.after, strict=True):
+        now = present[file]
+        if now in (after, before) or before is None:
+            wanted[file] = before
+        elif now is None or after is None:
+            raise ApplyError(f"cannot undo {change.id}: {file} was {'removed' if now is None else 'made'} since")
         else:
-            write_file(path, base64.b64decode(one.before), 0o644)
-    try:
-        _activate(nginx, reload_command)
-    except TrothError:
+            text = revert_text(now, before, after)
+            if text is None:
+                hint = f"take our lines out by hand, or edit {file} back and undo again"
+                raise ApplyError(f"cannot undo {change.id}: the same lines of {file} were edited since", hint=hint)
+            wanted[file] = text
+    return wanted
+
+
+def _restore(change: Change, present: Mapping[str, bytes | None]) -> None:
+    """Put the old bytes back, last file first.
+
+    Raises:
+        ApplyError: a file holds neither the old nor the new bytes.
+    """
+    for file, before, after in reversed(list(zip(change.files, change.before, change.after, strict=True))):
+        if present[file] not in (before, after):
+            raise ApplyError(f"{file} was edited after change {change.id} was interrupted", hint="check it by hand")
+        if present[file] != before:
+            _put(file, before)
+    _remove_directories(
+        {Path(f).parent for f, before in zip(change.files, change.before, strict=True) if before is None}
+    )
+
+
+def _put(name: str, data: bytes | None) -> None:
+    path = Path(name)
+    if data is not None:
+        make_directory(path.parent, 0o755)
+        write_file(path, data, FILE_MODE)
         return
+    try:
+        path.unlink(missing_ok=True)
+        sync_directory(path.parent)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise FileError(f"cannot remove {path}: {reason(error)}") from error
 
 
-def check_copy(plan: Plan, nginx: Nginx) -> None:
-    """``nginx -t`` on a full copy with the changes made.
+def _make_directories(after: Mapping[str, bytes | None]) -> set[Path]:
+    """Make the directories of new files; those that did not exist."""
+    made = {Path(name).parent for name, data in after.items() if data is not None and not Path(name).parent.exists()}
+    for directory in made:
+        make_directory(directory, 0o755)
+    return made
 
-    The copied main file lies beside the real one, because relative paths count from there; everything it includes is
-    copied elsewhere and the includes point to the copies.
+
+def _remove_directories(directories: set[Path]) -> None:
+    """Those that are empty."""
+    for directory in directories:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def apply_plan(
+    plan: Plan,
+    nginx: Nginx,
+    state: Path,
+    reload_command: Sequence[str] = (),
+    *,
+    now: datetime | None = None,
+    probe: Probe = _nothing,
+) -> Outcome:
+    """Make a plan's changes to one nginx's configuration; `state` is the directory of the journal.
 
     Raises:
-        NginxTestError: nginx refuses it.
-        FileError: the copy cannot be written.
+        ApplyError: nothing was changed, or everything was put back; the message says why.
+        ShadowError: nginx refuses the changed configuration; nothing was changed.
     """
-    main = nginx.main
-    files = {**plan.before, **plan.after()}
-    config = parse_config(files, str(main))
-    token = secrets.token_hex(4)
-    shadow = main.parent / f".troth-{token}"
-    copy = main.with_name(f".troth-{token}.conf")
-    try:
-        make_directory(shadow)
-        for name, data in rewritten(config, str(shadow)).items():
-            path = copy if name == str(main) else Path(f"{shadow}{name}")
-            make_directory(path.parent)
-            write_file(path, data)
-        nginx.test(copy)
-    except HostError as error:
-        raise type(error)(
-            error.message.replace(str(shadow), "").replace(str(copy), str(main)), hint=error.hint
-        ) from error
-    finally:
-        shutil.rmtree(shadow, ignore_errors=True)
-        copy.unlink(missing_ok=True)
+    return Applier(nginx, state, tuple(reload_command)).apply(plan, now or clock.now(), probe)
 
 
-def rewritten(config: Config, shadow: str) -> dict[str, bytes]:
-    """The files with every include pointing below `shadow`."""
-    files = dict(config.files)
-    includes = {(d.file, d.start): d for d in config.root.walk() if d.name == "include" and len(d.tokens) == 2}
-    base = str(Path(config.main).parent)
-    for (name, _), directive in sorted(includes.items(), reverse=True):
-        token = directive.tokens[1]
-        target = f"{shadow}{Path(base) / directive.arguments[0]}"
-        quoted = '"' + target.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        data = files[name]
-        files[name] = data[: token.start] + quoted.encode("utf-8", "surrogateescape") + data[token.end :]
-    return files
-
-
-def undo(nginx: Nginx, state: Path, identifier: str = "", reload_command: tuple[str, ...] = ()) -> Outcome:
-    """Take a change back: the last one, or the one named. Edits made since by others stay.
+def undo(
+    nginx: Nginx, state: Path, identifier: str = "", reload_command: Sequence[str] = (), *, now: datetime | None = None
+) -> Outcome:
+    """Take a change back, the last one when none is named.
 
     Raises:
-        ApplyError: there is no such change, or our lines are not to be found as we left them.
+        ApplyError: there is nothing to undo, or someone else changed the same lines.
+        ShadowError: nginx would refuse the result; nothing was changed.
     """
-    change = _find(state, identifier)
-    files = []
-    for one in change.files:
-        path = Path(one.path)
-        now = read_file(path) if path.exists() else None
-        before = base64.b64decode(one.before) if one.before is not None else None
-        target = _reverted(path, now, before, base64.b64decode(one.after))
-        if target != now:
-            files.append((path, now, target))
-    try:
-        for path, _, target in sorted(files, key=lambda item: item[2] is None):
-            if target is None:
-                path.unlink(missing_ok=True)
-            else:
-                write_file(path, target, 0o644)
-        workers = _activate(nginx, reload_command)
-    except TrothError as error:
-        for path, now, _ in files:
-            if now is not None:
-                write_file(path, now, 0o644)
-        raise ApplyError(f"not undone, everything is as it was: {error.message}", hint=error.hint) from error
-    _remove_journal(state, change)
-    for path, _, target in files:
-        if target is None and not any(path.parent.iterdir()):
-            path.parent.rmdir()
-    return Outcome(change.identifier, tuple(str(path) for path, _, _ in files), workers)
-
-
-def _reverted(path: Path, now: bytes | None, before: bytes | None, after: bytes) -> bytes | None:
-    if now == after or now is None or before is None:
-        return before
-    text = revert_text(now, before, after)
-    if text is None:
-        raise ApplyError(
-            f"{path} was edited since and our lines are not as we left them",
-            hint="take them out by hand, or restore the file",
-        )
-    return text
+    return Applier(nginx, state, tuple(reload_command)).undo(identifier, now or clock.now())
 
 
 def recover(nginx: Nginx, state: Path) -> list[str]:
-    """Revert changes that a crash left half made; their ids."""
-    reverted = []
-    for change in _changes(state):
-        if not change.done:
-            _restore(change, nginx, ())
-            _remove_journal(state, change)
-            reverted.append(change.identifier)
-    return reverted
+    """Take back what an interrupted run left half made; the ids of those changes.
 
-
-def _find(state: Path, identifier: str) -> Change:
-    changes = [change for change in _changes(state) if change.done]
-    found = [change for change in changes if not identifier or change.identifier == identifier]
-    if not found:
-        known = ", ".join(change.identifier for change in changes) or "none"
-        raise ApplyError(f"there is no change {identifier or 'to undo'}; there are: {known}")
-    return found[-1]
-
-
-def _changes(state: Path) -> list[Change]:
-    directory = state / _APPLIED
-    names = sorted(p.name for p in directory.iterdir()) if directory.is_dir() else []
-    changes = []
-    for name in names:
-        if _ID.match(name.removesuffix(".json")):
-            raw: Mapping[str, object] = json.loads(read_file(directory / name))
-            files = tuple(FileChange(**one) for one in raw["files"])  # type: ignore[attr-defined]
-            changes.append(Change(str(raw["identifier"]), str(raw["when"]), bool(raw["done"]), files))
-    return changes
-
-
-def _write_journal(state: Path, change: Change) -> None:
-    make_directory(state / _APPLIED, 0o755)
-    write_file(state / _APPLIED / f"{change.identifier}.json", json.dumps(asdict(change)).encode(), 0o600)
-
-
-def _remove_journal(state: Path, change: Change) -> None:
-    (state / _APPLIED / f"{change.identifier}.json").unlink(missing_ok=True)
-
-
-def _encode(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+    Raises:
+        ApplyError: someone else edited the files in between.
+    """
+    return Applier(nginx, state).recover()

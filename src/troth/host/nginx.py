@@ -365,10 +365,7 @@ def _running() -> list[Nginx]:
             continue
         with contextlib.suppress(OSError, HostError, NginxError):
             title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="surrogateescape").strip()
-            if (
-                title.startswith(_MASTER_TITLE)
-                and (entry / "ns/mnt").readlink() == Path("/proc/self/ns/mnt").readlink()
-            ):
+            if title.startswith(_MASTER_TITLE) and (entry / "ns/mnt").readlink() == ours:
                 binary = str((entry / "exe").readlink()).removesuffix(" (deleted)")
                 found.append(_of_title(title.removeprefix(_MASTER_TITLE), Path(binary), (entry / "cwd").readlink()))
     return found

@@ -128,6 +128,8 @@ class Witness:
                 self._record(seen)
                 while _read_head(tls):
                     tls.sendall(_answer(seen))
+        except ssl.SSLCertVerificationError as error:
+            self._record(Seen(refused=f"{error.verify_message} ({error.verify_code})"))
         except ssl.SSLError as error:
             self._record(Seen(refused=(error.reason or str(error)).lower().replace("_", " ")))
         except OSError:

@@ -102,21 +102,27 @@ def unified(old: bytes, new: bytes, name: str, *, fresh: bool = False) -> str:
 def revert_text(now: bytes, before: bytes, after: bytes) -> bytes | None:
     """Take back the change from `before` to `after` in a text that others have edited since.
 
-    Each changed run of lines, with the line on either side, must stand in `now` exactly once.
+    A three-way merge by lines: their change from `after` to `now` stays, ours is made backwards.
 
     Returns:
-        The text without our change, or None when our lines are not as we left them.
+        The text without our change, or None when both touched the same lines.
     """
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    text = now
-    for kind, i1, i2, j1, j2 in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if kind == "equal":
-            continue
-        ours, theirs = new[j1:j2], old[i1:i2]
-        if not ours:
-            ours, theirs = new[max(0, j1 - 1) : j2 + 1], old[max(0, i1 - 1) : i2 + 1]
-        block = b"".join(ours)
-        if text.count(block) != 1:
-            return None
-        text = text.replace(block, b"".join(theirs))
-    return text
+    base = after.splitlines(keepends=True)
+    ours, theirs = (_hunks(base, text.splitlines(keepends=True)) for text in (before, now))
+    for one in ours:
+        for two in theirs:
+            same_place = one[:2] == two[:2] and one[0] == one[1]
+            if one != two and (same_place or (one[0] < two[1] and two[0] < one[1])):
+                return None
+    result: list[bytes] = []
+    position = 0
+    for start, end, lines in sorted({*ours, *theirs}):
+        result += [*base[position:start], *lines]
+        position = end
+    return b"".join(result + base[position:])
+
+
+def _hunks(base: list[bytes], changed: list[bytes]) -> list[tuple[int, int, tuple[bytes, ...]]]:
+    """Lines ``[start:end]`` of `base` become these."""
+    matcher = difflib.SequenceMatcher(None, base, changed, autojunk=False)
+    return [(i, j, tuple(changed[k:m])) for kind, i, j, k, m in matcher.get_opcodes() if kind != "equal"]
