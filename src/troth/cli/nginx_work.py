@@ -157,16 +157,16 @@ def prove(one: Target, server: str, location: str, *, as_json: bool) -> int:
     """
     config = read_config(one.nginx)
     chosen = _chosen(config, one.config, server, location)
-    results = {place: prove_location(place, one.nginx, one.nginx.main.parent) for place in chosen}
-    good = all(row.ok for rows in results.values() for row in rows)
+    results = [(place, prove_location(place, one.nginx, one.nginx.main.parent)) for place in chosen]
+    good = all(row.ok for _, rows in results for row in rows)
     if as_json:
         value = [
             {"servers": place.servers, "location": place.path, "where": place.where, "rows": [asdict(r) for r in rows]}
-            for place, rows in results.items()
+            for place, rows in results
         ]
         click.echo(json.dumps({"ok": good, "locations": value}, indent=2))
     else:
-        for place, rows in results.items():
+        for place, rows in results:
             click.echo(f"{'/'.join(place.servers)} {place.path}  ->  {place.target}".strip())
             click.echo(rows_text(rows))
     return 0 if good else 2
