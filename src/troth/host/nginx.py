@@ -22,9 +22,8 @@ from troth.nginx.tree import parse_config
 COMMAND_TIMEOUT_SECONDS = 30
 RELOAD_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.01
-_EMERG = re.compile(r"(?:\[(?:emerg|alert|crit)\]|nginx: \[\w+\])\s*(?:\d+#\d+:\s*)?(.+)")
+_LEVELS = [re.compile(rf"\[{level}\]\s*(?:\d+#\d+:\s*)?(.+)") for level in ("emerg", "crit", "alert", "error")]
 _MASTER_TITLE = "nginx: master process "
-_EMERG_ONLY = re.compile(r"\[emerg\]\s*(?:\d+#\d+:\s*)?(.+)")
 _OUTGOING = b"shutting down"
 
 
@@ -186,7 +185,7 @@ class Nginx:
             if now.workers and not now.workers & before.workers:
                 return now
             # A command that only signals returns 0 whatever nginx thinks of the configuration; its log does not.
-            problem = _EMERG_ONLY.search(log.news())
+            problem = _LEVELS[0].search(log.news())
             if problem is not None:
                 raise ReloadError(f"reload failed, the old workers go on: {problem[1].strip()}", hint=self._see_why())
             time.sleep(POLL_SECONDS)
@@ -250,8 +249,8 @@ def _run_bytes(command: Sequence[str]) -> "subprocess.CompletedProcess[bytes]":
 
 
 def emergency(text: str) -> str:
-    """nginx's own reason: its first line of an emergency, else the last line."""
-    found = _EMERG.search(text)
+    """nginx's own reason: the gravest of its lines (warnings are none), else the last line."""
+    found = next((match for match in (level.search(text) for level in _LEVELS) if match), None)
     lines = text.strip().splitlines()
     return found[1].strip() if found else lines[-1].strip() if lines else "it printed nothing"
 

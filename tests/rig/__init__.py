@@ -1,0 +1,1 @@
+"""Real nginx and throw-away certificates for tests."""
