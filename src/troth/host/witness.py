@@ -122,20 +122,20 @@ class Witness:
 
     def _serve(self, raw: socket.socket) -> None:
         raw.settimeout(TIMEOUT_SECONDS)
-        try:
-            with self._context.wrap_socket(raw, server_side=True) as tls:
-                seen = _observe(tls, self._names.pop(id(tls), ""))
-                self._record(seen)
-                while _read_head(tls):
-                    tls.sendall(_answer(seen))
-        except ssl.SSLCertVerificationError as error:
-            self._record(Seen(refused=f"{error.verify_message} ({error.verify_code})"))
-        except ssl.SSLError as error:
-            self._record(Seen(refused=(error.reason or str(error)).lower().replace("_", " ")))
-        except OSError:
-            pass
-        finally:
-            raw.close()
+        with (
+            contextlib.suppress(OSError),
+            self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as tls,
+        ):
+            try:
+                tls.do_handshake()
+            except ssl.SSLError as error:
+                self._record(Seen(refused=_refusal(error)))
+                _linger(tls)
+                return
+            seen = _observe(tls, self._names.pop(id(tls), ""))
+            self._record(seen)
+            while _read_head(tls):
+                tls.sendall(_answer(seen))
 
     def _note_name(self, tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
         self._names[id(tls)] = name or ""
@@ -160,6 +160,20 @@ def _context(shown: Shown, anchors: Sequence[x509.Certificate], required: bool) 
     if anchors:
         context.load_verify_locations(cadata=b"".join(c.public_bytes(Encoding.DER) for c in anchors))
     return context
+
+
+def _refusal(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"{error.verify_message} ({error.verify_code})"
+    return (error.reason or str(error)).lower().replace("_", " ")
+
+
+def _linger(tls: ssl.SSLSocket) -> None:
+    """Read what the client is still writing: closing over unread bytes resets, and the alert would be lost."""
+    tls.shutdown(socket.SHUT_WR)
+    tls.settimeout(1)
+    while tls.recv(4096):
+        pass
 
 
 def _observe(tls: ssl.SSLSocket, server_name: str) -> Seen:
