@@ -12,6 +12,7 @@ class Log:
     """``format`` is ``text`` or ``json``."""
 
     format: str = "text"
+    quiet: bool = False
 
     def info(self, message: str, **fields: object) -> None:
         self._write("info", message, fields)
@@ -20,6 +21,8 @@ class Log:
         self._write("error", message, fields)
 
     def _write(self, level: str, message: str, fields: dict[str, object]) -> None:
+        if self.quiet:
+            return
         moment = clock.now().isoformat(timespec="seconds").replace("+00:00", "Z")
         if self.format == "json":
             line = json.dumps({"time": moment, "level": level, "msg": message, **fields}, default=str)

@@ -24,6 +24,7 @@ from troth.nginx.render import witness_ports
 from troth.x509.keys import PrivateKey, generate_key
 
 POLL_SECONDS = 0.02
+UNREACHABLE_SECONDS = 2.0
 _SERIAL = re.compile(r"[0-9A-Fa-f]{8,40}|\d{8,49}")
 
 
@@ -149,17 +150,21 @@ def _is_serial(text: str, serial: int) -> bool:
 
 
 def _await_witness(path: Path, port: int, facts: Facts, deadline: float) -> Proof:
+    unreachable = time.monotonic() + UNREACHABLE_SECONDS
     with Witness(path, _shown(), list(facts.chain)) as witness:
         while True:
             reply = get(port, "/", "witness", timeout=5)
             seen = _parse(reply.body) if reply.status == 200 else ""
             if seen == str(facts.serial):
                 return Proof("witness", f"nginx showed serial {facts.serial} to the witness")
-            if time.monotonic() >= deadline:
+            now = time.monotonic()
+            if now >= deadline or (not witness.seen and now >= unreachable):
                 break
             time.sleep(POLL_SECONDS)
         if not witness.seen:
-            return Proof("generation", f"the witness was not reached: nginx answered {reply.status or reply.body!r}")
+            answer = reply.status or reply.body.decode("utf-8", "replace")
+            why = f"nginx answered {answer} and did not reach the witness: may its workers pass {path.parent}?"
+            return Proof("generation", why)
     reason = next((one.refused for one in reversed(witness.seen) if one.refused), "")
     shows = f"serial {seen}" if seen else f"nothing acceptable ({reason})" if reason else "no certificate"
     raise ProofError(f"nginx shows {shows}, expected serial {facts.serial}")

@@ -83,7 +83,7 @@ def prepare(base: Path) -> Stage:
     ports = free_ports(3 + len(names))
     stage = Stage(base, ports[0], ports[1], ports[2], dict(zip(names, ports[3:], strict=True)))
     for directory in (stage.upstream, stage.proxy, stage.trials, stage.steppath):
-        make_directory(directory)
+        make_directory(directory, 0o755)
     write_file(stage.password_file, secrets.token_urlsafe(18).encode() + b"\n")
     return stage
 
