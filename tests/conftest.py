@@ -1,0 +1,21 @@
+"""With ``TROTH_REQUIRE_PROGRAMS`` set, as in CI, a test skipped for a missing program fails instead."""
+
+import os
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+MISSING = ("is not installed", "on this machine")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    reason: Any = report.longrepr[-1] if report.skipped and isinstance(report.longrepr, tuple) else ""
+    if os.environ.get("TROTH_REQUIRE_PROGRAMS") and any(text in str(reason) for text in MISSING):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: {reason}, and TROTH_REQUIRE_PROGRAMS is set"
+    return report
