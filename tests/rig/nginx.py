@@ -4,6 +4,7 @@ import http.client
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,9 +60,17 @@ def running(binary: Path, directory: Path, body: str, *, name: str = "nginx.conf
     nginx = Nginx(binary, directory / name, directory)
     nginx.start()
     try:
+        _all_workers(nginx, 2)
         yield nginx
     finally:
         nginx.stop()
+
+
+def _all_workers(nginx: Nginx, count: int) -> None:
+    """nginx serves from its first worker on; a generation is only comparable once all are there."""
+    until = time.monotonic() + 10
+    while len(nginx.generation().workers) < count and time.monotonic() < until:
+        time.sleep(0.01)
 
 
 def get(port: int, path: str = "/", host: str = "app.test") -> tuple[int, bytes]:

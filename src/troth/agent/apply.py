@@ -151,6 +151,7 @@ class Applier:
         if undoes:
             change = self.journal.undoing(change, undoes)
         self.checkpoint("journaled")
+        serving = self._generation()
         try:
             for name, data in after.items():
                 _put(name, data)
@@ -161,19 +162,23 @@ class Applier:
             self.checkpoint("reloaded")
             probe()
         except (TrothError, OSError) as error:
-            self._put_back(change, error)
+            self._put_back(change, error, serving)
             _remove_directories(made)
             raise ApplyError(f"nothing was changed: {_text(error)}", hint=getattr(error, "hint", None)) from error
         _remove_directories({Path(name).parent for name, data in after.items() if data is None})
         self.journal.mark(change, APPLIED)
         return Outcome(change.id, tuple(after), tuple(sorted(generation.workers)) if generation else ())
 
-    def _put_back(self, change: Change, cause: Exception) -> None:
+    def _put_back(self, change: Change, cause: Exception, serving: Generation | None) -> None:
         try:
             _restore(change, {file: _read(file) for file in change.files})
-            with contextlib.suppress(NginxTestError):
+            try:
                 self.nginx.test()
                 self._reload_if_running()
+            except HostError:
+                # Workers that never gave way serve the old configuration already.
+                if self._generation() != serving:
+                    raise
             self.journal.mark(change, FAILED, _text(cause))
         except (TrothError, OSError) as error:
             hint = f"the old files are in {self.state / 'changes' / change.id / 'before'}"
@@ -181,12 +186,14 @@ class Applier:
                 f"{_text(cause)}; and putting the old files back failed: {_text(error)}", hint=hint
             ) from error
 
-    def _reload_if_running(self) -> Generation | None:
+    def _generation(self) -> Generation | None:
         try:
-            self.nginx.generation()
+            return self.nginx.generation()
         except HostError:
             return None
-        return self.nginx.reload(self.reload_command)
+
+    def _reload_if_running(self) -> Generation | None:
+        return self.nginx.reload(self.reload_command) if self._generation() is not None else None
 
 
 def _text(error: Exception) -> str:

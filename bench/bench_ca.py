@@ -1,0 +1,180 @@
+"""The authority under load, as its clients load it: HTTPS, keep-alive, ``POST /1.0/sign`` with a fresh token each.
+
+The server's CPU time is read from its process and divided by the crypto floor measured in the same run: what OpenSSL
+alone needs to check a token, check a request and sign a certificate. Rates move with the machine; the ratio does not.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import aiohttp
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from troth.ca.jwk import decrypt_provisioner_key
+from troth.client.provisioners import SigningKey
+from troth.client.tokens import Validity, sign_token
+
+NAME = "bench.test"
+CONNECTIONS = 32
+WARM_UP = 300
+MEASURED = 3000
+FLOOR_TIMES = 600
+PASSWORD = "benchmark"  # of a throw-away authority
+PROVISIONER = "bench"
+START_SECONDS = 20.0
+TROTH = str(Path(sys.executable).with_name("troth"))
+TICK_US = 1_000_000 / os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A running ``troth ca serve`` with one worker."""
+
+    pid: int
+    url: str
+    tls: ssl.SSLContext
+    key: SigningKey
+
+    def cpu_us(self) -> float:
+        """CPU time the process has used, user and system, in microseconds."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) * TICK_US
+
+    def items(self, count: int, csr: str) -> list[bytes]:
+        """Bodies of `count` requests, each with a token of its own."""
+        now = datetime.now(UTC)
+        span = Validity(now, now + timedelta(minutes=5))
+        claims = {"sans": [NAME]}
+        tokens = (sign_token(self.key, f"{self.url}/1.0/sign", NAME, span, claims) for _ in range(count))
+        return [json.dumps({"csr": csr, "ott": token}).encode() for token in tokens]
+
+
+def run() -> dict[str, object]:
+    """Certificates a second, latencies in milliseconds, CPU a certificate in microseconds, and the ratio."""
+    with tempfile.TemporaryDirectory(prefix="bench-ca-") as name:
+        base = Path(name)
+        process = start(base)
+        try:
+            return measure(authority(base, process.pid))
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(timeout=20)
+
+
+def start(base: Path) -> "subprocess.Popen[bytes]":
+    """A new authority in `base`, listening."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (base / "password").write_text(PASSWORD)
+    environment = {**os.environ, "STEPPATH": str(base)}
+    flags = ["--name", "Bench", "--dns", "127.0.0.1", "--address", f"127.0.0.1:{port}", "--provisioner", PROVISIONER]
+    password = ["--password-file", str(base / "password")]
+    subprocess.run([TROTH, "ca", "init", *flags, *password], env=environment, check=True, capture_output=True)
+    command = [TROTH, "ca", "serve", str(base / "config" / "ca.json"), *password, "--quiet"]
+    process = subprocess.Popen(command, env=environment, stderr=(base / "log").open("wb"))
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return process
+        except OSError:
+            time.sleep(0.05)
+    process.kill()
+    raise RuntimeError(f"the authority did not start: {(base / 'log').read_text()}")
+
+
+def authority(base: Path, pid: int) -> Authority:
+    """What a client of the authority needs: its address, trust, and the provisioner's key."""
+    raw = json.loads((base / "config" / "ca.json").read_text())
+    (provisioner,) = raw["authority"]["provisioners"]
+    opened = decrypt_provisioner_key(provisioner["encryptedKey"], PASSWORD.encode())
+    tls = ssl.create_default_context(cafile=str(base / "certs" / "root_ca.crt"))
+    return Authority(pid, f"https://{raw['address']}", tls, SigningKey(PROVISIONER, opened["kid"], opened))
+
+
+def measure(server: Authority) -> dict[str, object]:
+    """Warm up, then issue; the floor is measured before and after, and the lower counts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    request = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, NAME)]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    csr = request.public_bytes(Encoding.PEM).decode()
+    asyncio.run(issue(server, server.items(WARM_UP, csr)))
+    before = floor_us()
+    items = server.items(MEASURED, csr)
+    cpu, started = server.cpu_us(), time.perf_counter()
+    latencies = asyncio.run(issue(server, items))
+    seconds, cpu = time.perf_counter() - started, server.cpu_us() - cpu
+    floor = min(before, floor_us())
+    each = cpu / MEASURED
+    percentiles = statistics.quantiles(latencies, n=100)
+    return {
+        "certificates": MEASURED,
+        "connections": CONNECTIONS,
+        "certs_per_second": MEASURED / seconds,
+        "p50_ms": percentiles[49] * 1000,
+        "p99_ms": percentiles[98] * 1000,
+        "cpu_us_per_certificate": each,
+        "floor_us": floor,
+        "ratio": each / floor,
+    }
+
+
+async def issue(server: Authority, items: list[bytes]) -> list[float]:
+    """Send every item over `CONNECTIONS` kept connections; seconds each took. Anything but 201 ends the run."""
+    taken: list[float] = []
+    waiting = iter(items)
+    connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=server.tls)
+    timeout = aiohttp.ClientTimeout(total=60)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+
+        async def one_connection() -> None:
+            for body in waiting:
+                begun = time.perf_counter()
+                async with session.post(f"{server.url}/1.0/sign", data=body) as response:
+                    answer = await response.read()
+                    if response.status != 201:
+                        raise RuntimeError(f"/sign answered {response.status}: {answer[:200]!r}")
+                taken.append(time.perf_counter() - begun)
+
+        await asyncio.gather(*(one_connection() for _ in range(CONNECTIONS)))
+    return taken
+
+
+def floor_us() -> float:
+    """CPU microseconds of one P-256 signature and two P-256 verifications: the least a certificate can cost."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    public, data, algorithm = key.public_key(), b"x" * 400, ec.ECDSA(hashes.SHA256())
+    signature = key.sign(data, algorithm)
+
+    def cost(work: Callable[[], object]) -> float:
+        rounds = []
+        for _ in range(5):
+            begun = time.process_time_ns()
+            for _ in range(FLOOR_TIMES // 5):
+                work()
+            rounds.append((time.process_time_ns() - begun) / (FLOOR_TIMES // 5) / 1000)
+        return statistics.median(rounds)
+
+    return cost(lambda: key.sign(data, algorithm)) + 2 * cost(lambda: public.verify(signature, data, algorithm))
