@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit, urlunsplit
 
 LITERAL = "step-certificate-authority"
@@ -44,6 +45,7 @@ def fragment_of(audience: str) -> str:
     return audience.partition("#")[2]
 
 
+@lru_cache(maxsize=64)
 def _plain(audience: str) -> str:
     """Without fragment and port."""
     bare = audience.partition("#")[0]

@@ -24,6 +24,7 @@ from troth.ca import (
 )
 from troth.ca.audiences import Audiences
 from troth.ca.profile import (
+    NO_NAME,
     Issuer,
     Prepared,
     check_key,
@@ -35,7 +36,7 @@ from troth.ca.profile import (
 from troth.ca.provisioners import Grant, Provisioner, Provisioners
 from troth.ca.tokens import parse_token
 from troth.ca.validity import Window, Wish, decide
-from troth.x509.keys import PublicKey, fingerprint, key_matches
+from troth.x509.keys import PublicKey, fingerprint, key_matches, public_der
 from troth.x509.names import SubjectNames, alternative_names, common_name, split_names
 from troth.x509.pem import to_pem
 
@@ -92,12 +93,12 @@ class Authority:
         names = split_names(grant.names)
         check_confirmation(grant, request)
         check_request(grant, names, request)
-        key = check_key(request.public_key())
+        key = public_der(check_key(request.public_key()))
         claims = grant.provisioner.claims
         window = decide(wish, claims, self.backdate, now, grant.ceiling)
-        marker = None if claims.disable_extensions else grant.provisioner.extension.to_extension()
+        marker = None if claims.disable_extensions else grant.provisioner.marker
         subject = subject_name(grant.subject, self.subject_defaults)
-        extensions = leaf_extensions(key, self.issuer.key_id, names, marker, critical_names=not subject)
+        extensions = leaf_extensions(key, self.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
         certificate = sign(Prepared(subject, serial, window, key, extensions), self.issuer)
         return Issued(certificate, grant.provisioner)
 
@@ -126,9 +127,9 @@ class Authority:
         provisioner = self.check_renewal(old, recorded, revoked, now)
         length = old.not_valid_after_utc - old.not_valid_before_utc
         start = (now - self.backdate).replace(microsecond=0)
-        key = new_key if new_key is not None else check_key(old.public_key())
-        extensions = renewed_extensions(old, self.issuer.key_id, new_key)
-        prepared = Prepared(old.subject, serial, Window(start, start + length), key, extensions)
+        key = public_der(new_key if new_key is not None else check_key(old.public_key()))
+        extensions = renewed_extensions(old, self.issuer.key_id, key if new_key is not None else None)
+        prepared = Prepared(old.subject.public_bytes(), serial, Window(start, start + length), key, extensions)
         return Issued(sign(prepared, self.issuer), provisioner)
 
     def check_renewal(self, old: x509.Certificate, recorded: str, revoked: bool, now: datetime) -> Provisioner | None:

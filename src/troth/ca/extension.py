@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from cryptography import x509
 
 from troth.ca import CAError
+from troth.x509 import der
+from troth.x509.der import INTEGER, OCTET_STRING, PRINTABLE_STRING, SEQUENCE, UTF8_STRING, expect, tlv
 
 OID = x509.ObjectIdentifier("1.3.6.1.4.1.37476.9000.64.1")
 KINDS = {
@@ -24,7 +26,6 @@ KINDS = {
     11: "Nebula",
 }
 NUMBERS = {name: number for number, name in KINDS.items()}
-_INTEGER, _OCTETS, _SEQUENCE, _UTF8, _PRINTABLE = 0x02, 0x04, 0x30, 0x0C, 0x13
 
 
 class ExtensionError(CAError):
@@ -42,33 +43,35 @@ class ProvisionerExtension:
 
     def to_der(self) -> bytes:
         """The extension value."""
-        body = _tlv(_INTEGER, bytes([NUMBERS[self.kind]]))
-        body += _tlv(_OCTETS, self.name.encode()) + _tlv(_OCTETS, self.credential_id.encode())
+        body = tlv(INTEGER, bytes([NUMBERS[self.kind]]))
+        body += tlv(OCTET_STRING, self.name.encode()) + tlv(OCTET_STRING, self.credential_id.encode())
         if self.pairs:
-            body += _tlv(_SEQUENCE, b"".join(_tlv(_UTF8, pair.encode()) for pair in self.pairs))
-        return _tlv(_SEQUENCE, body)
+            body += tlv(SEQUENCE, b"".join(tlv(UTF8_STRING, pair.encode()) for pair in self.pairs))
+        return tlv(SEQUENCE, body)
 
-    def to_extension(self) -> x509.Extension[x509.UnrecognizedExtension]:
-        """As a non-critical certificate extension."""
-        return x509.Extension(OID, False, x509.UnrecognizedExtension(OID, self.to_der()))
+    def to_extension(self) -> bytes:
+        """As a non-critical certificate extension, encoded."""
+        return der.extension(OID.dotted_string, self.to_der())
 
 
-def parse(der: bytes) -> ProvisionerExtension:
+def parse(value: bytes) -> ProvisionerExtension:
     """Read the extension value.
 
     Raises:
         ExtensionError: it is not the structure above, or of an unknown kind.
     """
     try:
-        body = _expect(der, _SEQUENCE)[0]
-        number, body = _expect(body, _INTEGER)
-        name, body = _expect(body, _OCTETS)
-        credential, body = _expect(body, _OCTETS)
+        body = expect(value, SEQUENCE)[0]
+        number, body = expect(body, INTEGER)
+        name, body = expect(body, OCTET_STRING)
+        credential, body = expect(body, OCTET_STRING)
         pairs = []
         if body:
-            strings = _expect(body, _SEQUENCE)[0]
+            strings = expect(body, SEQUENCE)[0]
             while strings:
-                text, strings = _expect(strings, strings[0] if strings[0] in (_UTF8, _PRINTABLE) else _UTF8)
+                text, strings = expect(
+                    strings, strings[0] if strings[0] in (UTF8_STRING, PRINTABLE_STRING) else UTF8_STRING
+                )
                 pairs.append(text.decode())
         return ProvisionerExtension(KINDS[int.from_bytes(number)], name.decode(), credential.decode(), tuple(pairs))
     except (IndexError, KeyError, UnicodeDecodeError, ValueError) as error:
@@ -86,24 +89,3 @@ def of(certificate: x509.Certificate) -> ProvisionerExtension | None:
     except x509.ExtensionNotFound:
         return None
     return parse(value.public_bytes())
-
-
-def _tlv(tag: int, value: bytes) -> bytes:
-    length = len(value)
-    if length < 128:
-        return bytes([tag, length]) + value
-    size = length.to_bytes((length.bit_length() + 7) // 8)
-    return bytes([tag, 0x80 | len(size)]) + size + value
-
-
-def _expect(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """Split the first element off: (its value, what follows)."""
-    if data[0] != tag:
-        raise ValueError(f"expected tag {tag}, got {data[0]}")
-    length, start = data[1], 2
-    if length & 0x80:
-        count = length & 0x7F
-        length, start = int.from_bytes(data[2 : 2 + count]), 2 + count
-    if len(data) < start + length:
-        raise ValueError("truncated")
-    return data[start : start + length], data[start + length :]

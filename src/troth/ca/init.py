@@ -11,9 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from troth.ca import jwk
-from troth.ca.profile import Prepared, digest_for, issuer_of, sign
+from troth.ca.profile import Prepared, digest_for, encoded, issuer_of, sign
 from troth.ca.validity import Window
-from troth.x509.keys import PrivateKey, fingerprint, subject_key_id
+from troth.x509.keys import PrivateKey, fingerprint, public_der, subject_key_id
 
 LIFETIME = timedelta(days=3650)
 CA_USAGE = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
@@ -59,10 +59,9 @@ def create_intermediate(
     issuer = issuer_of(root, root_key)
     window = _ten_years(now)
     window = Window(window.not_before, min(window.not_after, root.not_valid_after_utc))
-    extensions = (*_ca_extensions(key, 0), issuer.key_id)
-    return sign(
-        Prepared(_subject(name, f"{name} Intermediate CA"), serial, window, key.public_key(), extensions), issuer
-    )
+    subject = _subject(name, f"{name} Intermediate CA").public_bytes()
+    extensions = (*(encoded(one) for one in _ca_extensions(key, 0)), issuer.key_id)
+    return sign(Prepared(subject, serial, window, public_der(key.public_key()), extensions), issuer)
 
 
 def _subject(organization: str, common_name: str) -> x509.Name:

@@ -1,17 +1,20 @@
 """The certificate a grant becomes: extensions, subject and key rules of step's default leaf, and of a renewal."""
 
-from collections.abc import Mapping
+import hashlib
+import ipaddress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from troth.ca import ForbiddenError, MalformedError
 from troth.ca.validity import Window
+from troth.x509 import der
 from troth.x509.keys import PrivateKey, PublicKey, subject_key_id
 from troth.x509.names import SubjectNames
 
@@ -26,30 +29,42 @@ _SUBJECT_DEFAULTS = (
     ("streetAddress", NameOID.STREET_ADDRESS),
     ("serialNumber", NameOID.SERIAL_NUMBER),
 )
-_PURPOSES = x509.Extension(
-    x509.ExtendedKeyUsage.oid,
-    False,
-    x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-)
 
 
-def _key_usage(encipherment: bool) -> x509.Extension[x509.KeyUsage]:
+def encoded(extension: x509.Extension[x509.ExtensionType]) -> bytes:
+    """An extension as DER."""
+    return der.extension(extension.oid.dotted_string, extension.value.public_bytes(), critical=extension.critical)
+
+
+def _key_usage(encipherment: bool) -> bytes:
     usage = x509.KeyUsage(True, False, encipherment, False, False, False, False, False, False)
-    return x509.Extension(x509.KeyUsage.oid, True, usage)
+    return encoded(x509.Extension(x509.KeyUsage.oid, True, usage))
 
 
+_PURPOSES = der.extension(
+    x509.ExtendedKeyUsage.oid.dotted_string,
+    x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]).public_bytes(),
+)
 _SIGN_ONLY, _SIGN_AND_ENCIPHER = _key_usage(False), _key_usage(True)
+_KEY_ID_OID = x509.SubjectKeyIdentifier.oid.dotted_string
+_NAMES_OID = x509.SubjectAlternativeName.oid.dotted_string
+_COMMON_NAME = der.object_id(NameOID.COMMON_NAME.dotted_string)
+_VERSION_3 = b"\xa0\x03\x02\x01\x02"
+_DNS_TAG, _IP_TAG, _EXTENSIONS_TAG = 0x82, 0x87, 0xA3
+_RSA = der.object_id("1.2.840.113549.1.1.1")
+_SHA256_WITH_RSA = der.sequence(der.object_id("1.2.840.113549.1.1.11"), der.NULL)
+NO_NAME = der.sequence()
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """Everything of a certificate but its signature."""
+    """Everything of a certificate but its signature; subject, key (SubjectPublicKeyInfo) and extensions are DER."""
 
-    subject: x509.Name
+    subject: bytes
     serial: int
     window: Window
-    public_key: PublicKey
-    extensions: tuple[x509.Extension[x509.ExtensionType], ...]
+    public_key: bytes
+    extensions: tuple[bytes, ...]
 
 
 def check_key(key: object) -> PublicKey:
@@ -68,12 +83,18 @@ def check_key(key: object) -> PublicKey:
     raise MalformedError("certificate request has an unsupported kind of key: expected EC, RSA or Ed25519")
 
 
-def subject_name(common_name: str, defaults: Mapping[str, Any]) -> x509.Name:
-    """A common name with the blanks filled from ``authority.template``.
+def subject_name(common_name: str, defaults: Mapping[str, Any]) -> bytes:
+    """A common name with the blanks filled from ``authority.template``, DER.
 
     Raises:
-        MalformedError: the common name does not fit a certificate (RFC 5280 allows 64 characters).
+        MalformedError: the common name does not fit a certificate.
     """
+    if not defaults and common_name:
+        try:
+            text = der.tlv(der.UTF8_STRING, common_name.encode())
+        except UnicodeEncodeError as error:
+            raise MalformedError(f"common name {common_name!r} does not fit a certificate") from error
+        return der.sequence(der.tlv(der.SET, der.sequence(_COMMON_NAME, text)))
     attributes = []
     for member, oid in _SUBJECT_DEFAULTS:
         value = defaults.get(member)
@@ -83,74 +104,109 @@ def subject_name(common_name: str, defaults: Mapping[str, Any]) -> x509.Name:
     try:
         if chosen:
             attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, chosen, _validate=len(chosen) <= 64))
+        return x509.Name(attributes).public_bytes()
     except ValueError as error:
         raise MalformedError(f"common name {chosen!r} does not fit a certificate") from error
-    return x509.Name(attributes)
 
 
 def leaf_extensions(
-    key: PublicKey,
-    issuer_key_id: x509.Extension[x509.ExtensionType],
-    names: SubjectNames,
-    provisioner: x509.Extension[x509.UnrecognizedExtension] | None,
-    *,
-    critical_names: bool = False,
-) -> tuple[x509.Extension[x509.ExtensionType], ...]:
-    """The extensions of step's default leaf, in its order."""
-    extensions: list[x509.Extension[Any]] = [
-        _SIGN_AND_ENCIPHER if isinstance(key, rsa.RSAPublicKey) else _SIGN_ONLY,
+    key: bytes, issuer_key_id: bytes, names: SubjectNames, provisioner: bytes | None, *, critical_names: bool = False
+) -> tuple[bytes, ...]:
+    """The extensions of step's default leaf, in its order; `key` is its SubjectPublicKeyInfo.
+
+    Raises:
+        NameSyntaxError: a name cannot be encoded.
+    """
+    extensions = [
+        _SIGN_AND_ENCIPHER if _is_rsa(key) else _SIGN_ONLY,
         _PURPOSES,
-        x509.Extension(x509.SubjectKeyIdentifier.oid, False, x509.SubjectKeyIdentifier(subject_key_id(key))),
+        der.extension(_KEY_ID_OID, der.tlv(der.OCTET_STRING, key_id(key))),
         issuer_key_id,
     ]
     if names:
-        value = x509.SubjectAlternativeName(names.general_names())
-        extensions.append(x509.Extension(x509.SubjectAlternativeName.oid, critical_names, value))
+        extensions.append(der.extension(_NAMES_OID, general_names(names), critical=critical_names))
     if provisioner is not None:
         extensions.append(provisioner)
     return tuple(extensions)
 
 
-def renewed_extensions(
-    old: x509.Certificate, issuer_key_id: x509.Extension[x509.ExtensionType], new_key: PublicKey | None
-) -> tuple[x509.Extension[x509.ExtensionType], ...]:
+def _is_rsa(key: bytes) -> bool:
+    return _RSA in key[:32]
+
+
+def key_id(key: bytes) -> bytes:
+    """SHA-1 of the bit string of a SubjectPublicKeyInfo (RFC 5280 §4.2.1.2, method 1)."""
+    _, bits = der.expect(der.expect(key, der.SEQUENCE)[0], der.SEQUENCE)
+    return hashlib.sha1(der.expect(bits, der.BIT_STRING)[0][1:], usedforsecurity=False).digest()
+
+
+def general_names(names: SubjectNames) -> bytes:
+    """GeneralNames in the order DNS, email, IP, URI, DER.
+
+    Raises:
+        NameSyntaxError: a name cannot be encoded.
+    """
+    if names.emails or names.uris or not all(name.isascii() for name in names.dns):
+        return x509.SubjectAlternativeName(names.general_names()).public_bytes()
+    return der.sequence(
+        *(der.tlv(_DNS_TAG, name.encode()) for name in names.dns),
+        *(der.tlv(_IP_TAG, ipaddress.ip_address(name).packed) for name in names.ips),
+    )
+
+
+def renewed_extensions(old: x509.Certificate, issuer_key_id: bytes, new_key: bytes | None) -> tuple[bytes, ...]:
     """All extensions of a certificate as they stand, the authority key id of the present issuer first.
 
     With a new key the subject key id is made anew.
     """
-    skipped: set[ObjectIdentifier] = {x509.AuthorityKeyIdentifier.oid}
-    extensions: list[x509.Extension[Any]] = [issuer_key_id]
+    extensions = [issuer_key_id]
     for extension in old.extensions:
-        if extension.oid in skipped:
+        if extension.oid == x509.AuthorityKeyIdentifier.oid:
             continue
         if new_key is not None and extension.oid == x509.SubjectKeyIdentifier.oid:
-            value = x509.SubjectKeyIdentifier(subject_key_id(new_key))
-            extensions.append(x509.Extension(extension.oid, extension.critical, value))
+            value = der.tlv(der.OCTET_STRING, key_id(new_key))
+            extensions.append(der.extension(_KEY_ID_OID, value, critical=extension.critical))
         else:
-            extensions.append(extension)
+            extensions.append(encoded(extension))
     return tuple(extensions)
 
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """The signing certificate, its key, and what is copied into every certificate."""
+    """The signing certificate, its key, and what is copied into every certificate, encoded."""
 
     certificate: x509.Certificate
     key: PrivateKey
-    key_id: x509.Extension[x509.ExtensionType]
-    hash: Digest | None
+    name: bytes
+    key_id: bytes
+    algorithm: bytes
+    signature: Callable[[bytes], bytes]
 
 
 def issuer_of(certificate: x509.Certificate, key: PrivateKey) -> Issuer:
-    """An issuer with its authority key identifier (its subject key id) and hash (SHA-256; 384 and 512 by curve)."""
+    """An issuer with its authority key identifier (its subject key id) and signature algorithm."""
     try:
         identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
     except x509.ExtensionNotFound:
         identifier = subject_key_id(key.public_key())
-    extension: x509.Extension[x509.ExtensionType] = x509.Extension(
-        x509.AuthorityKeyIdentifier.oid, False, x509.AuthorityKeyIdentifier(identifier, None, None)
-    )
-    return Issuer(certificate, key, extension, digest_for(key))
+    value = x509.AuthorityKeyIdentifier(identifier, None, None).public_bytes()
+    extension = der.extension(x509.AuthorityKeyIdentifier.oid.dotted_string, value)
+    algorithm, signature = _signer(key)
+    return Issuer(certificate, key, certificate.subject.public_bytes(), extension, algorithm, signature)
+
+
+def _signer(key: PrivateKey) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """The AlgorithmIdentifier (RFC 5758, 4055, 8410) and how to sign."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return der.sequence(der.object_id("1.3.101.112")), key.sign
+    digest = digest_for(key)
+    assert digest is not None
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        last = {"sha256": 2, "sha384": 3, "sha512": 4}[digest.name]
+        scheme = ec.ECDSA(digest)
+        return der.sequence(der.object_id(f"1.2.840.10045.4.3.{last}")), lambda data: key.sign(data, scheme)
+    padding = PKCS1v15()
+    return _SHA256_WITH_RSA, lambda data: key.sign(data, padding, digest)
 
 
 def digest_for(key: PrivateKey) -> Digest | None:
@@ -164,18 +220,19 @@ def digest_for(key: PrivateKey) -> Digest | None:
 
 
 def sign(prepared: Prepared, issuer: Issuer) -> x509.Certificate:
-    """Sign once. The builder takes everything in one call, which costs a fifth less than a chain of calls."""
-    return x509.CertificateBuilder(
-        issuer_name=issuer.certificate.subject,
-        subject_name=prepared.subject,
-        public_key=prepared.public_key,
-        serial_number=prepared.serial,
-        not_valid_before=_naive(prepared.window.not_before),
-        not_valid_after=_naive(prepared.window.not_after),
-        extensions=list(prepared.extensions),
-    ).sign(issuer.key, issuer.hash)
+    """Assemble the TBSCertificate (RFC 5280 §4.1) and sign it once.
 
-
-def _naive(moment: datetime) -> datetime:
-    """The builder's constructor takes UTC without a zone."""
-    return moment.replace(tzinfo=None)
+    cryptography's builder takes three times as long as the signature itself; a property test holds this assembly
+    to the builder's bytes.
+    """
+    tbs = der.sequence(
+        _VERSION_3,
+        der.integer(prepared.serial),
+        issuer.algorithm,
+        issuer.name,
+        der.sequence(der.time(prepared.window.not_before), der.time(prepared.window.not_after)),
+        prepared.subject,
+        prepared.public_key,
+        der.tlv(_EXTENSIONS_TAG, der.sequence(*prepared.extensions)),
+    )
+    return x509.load_der_x509_certificate(der.sequence(tbs, issuer.algorithm, der.bit_string(issuer.signature(tbs))))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 import signal
 import socket
@@ -29,6 +30,7 @@ GRACE_SECONDS = 60.0
 PURGE_SECONDS = 300.0
 RETRY_SECONDS = 60.0
 BACKLOG = 1024
+COLLECT_AFTER_OBJECTS = 20_000
 _TICKS = 3
 
 Reload = Callable[[], Loaded]
@@ -52,6 +54,10 @@ async def serve(listening: Listening, ready: Callable[[], object]) -> None:
         TrothError: the database cannot be opened.
     """
     store = open_store(listening.database)
+    # What is loaded by now stays: the collector need not walk it whenever requests have made enough short-lived objects.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER_OBJECTS)
     try:
         await _Process(listening, store).run(ready)
     finally:

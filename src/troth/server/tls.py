@@ -13,7 +13,7 @@ from troth.ca.authority import Authority, serial_from
 from troth.ca.config import Configuration
 from troth.ca.profile import Prepared, leaf_extensions, sign, subject_name
 from troth.ca.validity import Window
-from troth.x509.keys import PrivateKey, generate_key, private_key_to_pem
+from troth.x509.keys import PrivateKey, generate_key, private_key_to_pem, public_der
 from troth.x509.names import split_names
 from troth.x509.pem import bundle_to_pem
 
@@ -50,7 +50,7 @@ def issue_server_certificate(authority: Authority, configuration: Configuration,
     """A fresh P-256 certificate for the configured names, signed by the authority's intermediate."""
     key = generate_key()
     window = Window((now - BACKDATE).replace(microsecond=0), (now + LIFETIME).replace(microsecond=0))
-    public = key.public_key()
+    public = public_der(key.public_key())
     extensions = leaf_extensions(public, authority.issuer.key_id, split_names(configuration.names), None)
     serial = serial_from(secrets.token_bytes(12), now)
     subject = subject_name(configuration.common_name, {})

@@ -100,8 +100,8 @@ def alternative_names(extensions: x509.Extensions) -> SubjectNames:
     except x509.ExtensionNotFound:
         return SubjectNames()
     return SubjectNames(
-        tuple(value.get_values_for_type(x509.DNSName)),
-        tuple(value.get_values_for_type(x509.RFC822Name)),
-        tuple(str(address) for address in value.get_values_for_type(x509.IPAddress)),
-        tuple(value.get_values_for_type(x509.UniformResourceIdentifier)),
+        tuple(name.value for name in value if isinstance(name, x509.DNSName)),
+        tuple(name.value for name in value if isinstance(name, x509.RFC822Name)),
+        tuple(str(name.value) for name in value if isinstance(name, x509.IPAddress)),
+        tuple(name.value for name in value if isinstance(name, x509.UniformResourceIdentifier)),
     )

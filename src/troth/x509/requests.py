@@ -40,6 +40,8 @@ def parse_request(data: bytes, what: str = "certificate request") -> x509.Certif
     try:
         if data[:1] == b"\x30":
             return x509.load_der_x509_csr(data)
+        if data.startswith(b"-----BEGIN CERTIFICATE REQUEST-----"):
+            return x509.load_pem_x509_csr(data)
         block = next((block for block in parse_blocks(data) if block.label in LABELS), None)
         if block is None or block.der is None:
             raise RequestError(f"{what} contains no certificate request: expected a PEM CERTIFICATE REQUEST block")

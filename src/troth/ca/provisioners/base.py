@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from troth.ca import UnauthorizedError
@@ -49,6 +50,11 @@ class Provisioner:
     @property
     def extension(self) -> ProvisionerExtension:
         return ProvisionerExtension(self.kind, self.name)
+
+    @cached_property
+    def marker(self) -> bytes:
+        """The provisioner extension of its certificates, encoded."""
+        return self.extension.to_extension()
 
     def public(self) -> dict[str, Any]:
         """What ``GET /provisioners`` shows."""
