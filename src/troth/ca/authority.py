@@ -30,7 +30,7 @@ from troth.ca.profile import (
     check_key,
     leaf_extensions,
     renewed_extensions,
-    sign,
+    sign_der,
     subject_name,
 )
 from troth.ca.provisioners import Grant, Provisioner, Provisioners
@@ -46,6 +46,7 @@ class Issued:
     """A signed certificate that nobody has seen yet, and the provisioner it is recorded under."""
 
     certificate: x509.Certificate
+    der: bytes
     provisioner: Provisioner | None
 
 
@@ -99,8 +100,8 @@ class Authority:
         marker = None if claims.disable_extensions else grant.provisioner.marker
         subject = subject_name(grant.subject, self.subject_defaults)
         extensions = leaf_extensions(key, self.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
-        certificate = sign(Prepared(subject, serial, window, key, extensions), self.issuer)
-        return Issued(certificate, grant.provisioner)
+        der = sign_der(Prepared(subject, serial, window, key, extensions), self.issuer)
+        return Issued(x509.load_der_x509_certificate(der), der, grant.provisioner)
 
     def renew(
         self,
@@ -130,7 +131,8 @@ class Authority:
         key = public_der(new_key if new_key is not None else check_key(old.public_key()))
         extensions = renewed_extensions(old, self.issuer.key_id, key if new_key is not None else None)
         prepared = Prepared(old.subject.public_bytes(), serial, Window(start, start + length), key, extensions)
-        return Issued(sign(prepared, self.issuer), provisioner)
+        der = sign_der(prepared, self.issuer)
+        return Issued(x509.load_der_x509_certificate(der), der, provisioner)
 
     def check_renewal(self, old: x509.Certificate, recorded: str, revoked: bool, now: datetime) -> Provisioner | None:
         """The provisioner to record a renewal under; None for a certificate that names none.
@@ -193,6 +195,8 @@ def check_request(grant: Grant, names: SubjectNames, request: x509.CertificateSi
         wanted = alternative_names(request.extensions)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise MalformedError("certificate request has unreadable extensions") from error
+    if wanted == names:
+        return
     pairs: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
         ("DNS names", wanted.dns, names.dns),
         ("email addresses", wanted.emails, names.emails),

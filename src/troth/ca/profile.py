@@ -219,7 +219,7 @@ def digest_for(key: PrivateKey) -> Digest | None:
     return hashes.SHA256()
 
 
-def sign(prepared: Prepared, issuer: Issuer) -> x509.Certificate:
+def sign_der(prepared: Prepared, issuer: Issuer) -> bytes:
     """Assemble the TBSCertificate (RFC 5280 §4.1) and sign it once.
 
     cryptography's builder takes three times as long as the signature itself; a property test holds this assembly
@@ -235,4 +235,9 @@ def sign(prepared: Prepared, issuer: Issuer) -> x509.Certificate:
         prepared.public_key,
         der.tlv(_EXTENSIONS_TAG, der.sequence(*prepared.extensions)),
     )
-    return x509.load_der_x509_certificate(der.sequence(tbs, issuer.algorithm, der.bit_string(issuer.signature(tbs))))
+    return der.sequence(tbs, issuer.algorithm, der.bit_string(issuer.signature(tbs)))
+
+
+def sign(prepared: Prepared, issuer: Issuer) -> x509.Certificate:
+    """As `sign_der`, read back."""
+    return x509.load_der_x509_certificate(sign_der(prepared, issuer))

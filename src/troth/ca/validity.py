@@ -90,8 +90,12 @@ def _check(window: Window, wish: Wish, claims: Claims, backdate: timedelta, now:
         raise MalformedError(
             f"requested notAfter {window.not_after.isoformat()} is before notBefore {window.not_before.isoformat()}"
         )
-    length = format_duration(window.length)
-    if window.length < claims.minimum:
-        raise ForbiddenError(f"requested duration {length} is less than the minimum {format_duration(claims.minimum)}")
-    if window.length > claims.maximum + (backdate if wish.not_before is None else timedelta(0)):
-        raise ForbiddenError(f"requested duration {length} is more than the maximum {format_duration(claims.maximum)}")
+    length, longest = window.length, claims.maximum + (backdate if wish.not_before is None else timedelta(0))
+    if claims.minimum <= length <= longest:
+        return
+    what, limit = (
+        ("less than the minimum", claims.minimum)
+        if length < claims.minimum
+        else ("more than the maximum", claims.maximum)
+    )
+    raise ForbiddenError(f"requested duration {format_duration(length)} is {what} {format_duration(limit)}")

@@ -3,11 +3,14 @@
 A configuration is bytes: comments may be latin-1, line ends CRLF. Positions let an edit leave everything else alone.
 """
 
+import re
 from dataclasses import dataclass
 
 from troth.nginx import NginxError
 
 SPACE = b" \t\r\n"
+MARKS = (b"{", b"}", b";")
+_LUA_LONG = re.compile(rb"\[(=*)\[")
 _AFTER_QUOTE = b" \t\r\n;{)"
 
 
@@ -47,7 +50,7 @@ class _Lexer:
     def __init__(self, data: bytes, name: str) -> None:
         self._data = data
         self._name = name
-        self._position = 3 if data.startswith(b"\xef\xbb\xbf") else 0
+        self._position = 0
         self._line = 1
         self._tokens: list[Token] = []
 
@@ -79,12 +82,12 @@ class _Lexer:
 
     def _opens_lua(self) -> bool:
         """``content_by_lua_block {``: what follows is Lua, closed by the brace that balances."""
+        first = None
         for token in reversed(self._tokens):
-            if token.text in (b"{", b"}", b";") and not token.quoted:
-                return False
-            if token.text.endswith(b"_by_lua_block"):
-                return True
-        return False
+            if any(token.is_mark(mark) for mark in MARKS):
+                break
+            first = token
+        return first is not None and first.text.endswith(b"_by_lua_block")
 
     def _lua_body(self) -> None:
         start, depth, position, data = self._position, 1, self._position, self._data
@@ -139,16 +142,10 @@ class _Lexer:
                 position += 2
                 variable = False
                 continue
-            if byte == 0x7B and variable:
-                close = data.find(b"}", position)
-                if close < 0:
-                    raise SyntaxProblem(f"{self._name}:{line}: variable is not closed")
-                text += data[position : close + 1]
-                position, variable = close + 1, False
-                continue
-            if byte in SPACE or byte in b";{":
+            # nginx goes on after "$" as long as braces open: "${name}", and "$/{" ends the word.
+            if byte in SPACE or byte == 0x3B or (byte == 0x7B and not variable):
                 break
-            variable = byte == 0x24
+            variable = byte == 0x24 or (variable and byte == 0x7B)
             text.append(byte)
             position += 1
         self._position = position
@@ -172,13 +169,13 @@ def _skip_lua_text(data: bytes, position: int) -> int:
         while end < len(data) and data[end] != byte:
             end += 2 if data[end] == 0x5C else 1
         return end + 1
-    if data.startswith(b"--[[", position):
-        end = data.find(b"]]", position)
-        return len(data) if end < 0 else end + 2
-    if data.startswith(b"--", position):
+    comment = data.startswith(b"--", position)
+    long = _LUA_LONG.match(data, position + 2 if comment else position)
+    if long is not None:
+        close = b"]" + long[1] + b"]"
+        end = data.find(close, long.end())
+        return len(data) if end < 0 else end + len(close)
+    if comment:
         end = data.find(b"\n", position)
         return len(data) if end < 0 else end
-    if data.startswith(b"[[", position):
-        end = data.find(b"]]", position)
-        return len(data) if end < 0 else end + 2
     return position

@@ -28,6 +28,7 @@ from troth.x509.pem import to_pem
 MAX_BODY_BYTES = 1024 * 1024
 READ_TIMEOUT_SECONDS = 15.0
 MAX_REQUEST_ID = 128
+_JSON = {"Content-Type": "application/json"}
 PEM_TYPE = "application/x-pem-file"
 _UNAUTHORIZED = "The request is not authorized; the log of the certificate authority says why."
 _INTERNAL = "The certificate authority could not complete the request; its log says why."
@@ -133,6 +134,10 @@ def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
     return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json")
 
 
+def _issued(body: bytes) -> web.Response:
+    return web.Response(body=body, status=201, headers=_JSON)
+
+
 def _absent(message: str) -> Handler:
     async def handler(_: web.Request) -> web.StreamResponse:
         raise NotFoundError(message)
@@ -141,6 +146,8 @@ def _absent(message: str) -> Handler:
 
 
 async def _body(request: web.Request) -> bytes:
+    if request.content.is_eof():
+        return await request.read()
     async with asyncio.timeout(READ_TIMEOUT_SECONDS):
         return await request.read()
 
@@ -203,21 +210,21 @@ async def encrypted_key(request: web.Request) -> web.Response:
 
 
 async def sign(request: web.Request) -> web.Response:
-    return _json(await request.app[SERVICE].sign(await _body(request)), 201)
+    return _issued(await request.app[SERVICE].sign(await _body(request)))
 
 
 async def renew(request: web.Request) -> web.Response:
     peer = peer_certificate(request)
     if peer is None:
         raise MalformedError("missing client certificate")
-    return _json(await request.app[SERVICE].renew(peer), 201)
+    return _issued(await request.app[SERVICE].renew(peer))
 
 
 async def rekey(request: web.Request) -> web.Response:
     peer = peer_certificate(request)
     if peer is None:
         raise MalformedError("missing client certificate")
-    return _json(await request.app[SERVICE].rekey(peer, await _body(request)), 201)
+    return _issued(await request.app[SERVICE].rekey(peer, await _body(request)))
 
 
 async def revoke(request: web.Request) -> web.Response:

@@ -54,7 +54,7 @@ async def serve(listening: Listening, ready: Callable[[], object]) -> None:
         TrothError: the database cannot be opened.
     """
     store = open_store(listening.database)
-    # What is loaded by now stays: the collector need not walk it whenever requests have made enough short-lived objects.
+    # What is loaded by now stays: the collector need not walk it each time requests have made enough objects.
     gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER_OBJECTS)

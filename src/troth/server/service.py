@@ -1,11 +1,11 @@
 """The operations behind the routes: parse, decide, record, answer. Nothing is answered before it is durable."""
 
+import json
 import secrets
 from collections.abc import Mapping
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.ca import CAError, ForbiddenError, MalformedError
 from troth.ca.authority import Authority, Issued, serial_from
@@ -15,7 +15,7 @@ from troth.server.messages import parse_rekey, parse_revoke, parse_sign
 from troth.server.state import Loaded
 from troth.store.group import GroupCommit
 from troth.store.records import Change, IssuedCertificate, Revocation, SpentToken, Store
-from troth.x509.pem import parse_certificate_der, to_pem
+from troth.x509.pem import der_to_pem, parse_certificate_der
 from troth.x509.requests import RequestError, check_possession, parse_request
 
 
@@ -32,9 +32,13 @@ class Service:
         self.loaded = loaded
         self.authority: Authority = loaded.authority
         self.chain_pem = loaded.authority.chain_pem
-        self.tls_options = dict(loaded.configuration.tls_options)
+        # The answer's parts that are the same for every certificate, encoded once.
+        ca = json.dumps(self.chain_pem[0])
+        rest = json.dumps(self.chain_pem)[1:]
+        options = json.dumps(dict(loaded.configuration.tls_options))
+        self._frame = f', "ca": {ca}, "certChain": ['.encode(), f', {rest}, "tlsOptions": {options}}}'.encode()
 
-    async def sign(self, body: bytes) -> Mapping[str, Any]:
+    async def sign(self, body: bytes) -> bytes:
         """``POST /sign``: a token and a request become a certificate.
 
         Raises:
@@ -54,7 +58,7 @@ class Service:
             raise
         return await self._deliver(issued, token)
 
-    async def renew(self, peer: bytes) -> Mapping[str, Any]:
+    async def renew(self, peer: bytes) -> bytes:
         """``POST /renew`` over mutual TLS; `peer` is the DER certificate the handshake verified.
 
         Raises:
@@ -63,7 +67,7 @@ class Service:
         """
         return await self._deliver(self._renewed(peer, None), None)
 
-    async def rekey(self, peer: bytes, body: bytes) -> Mapping[str, Any]:
+    async def rekey(self, peer: bytes, body: bytes) -> bytes:
         """``POST /rekey`` over mutual TLS: as renewal, with the key of a request."""
         return await self._deliver(self._renewed(peer, _request(parse_rekey(body))), None)
 
@@ -107,11 +111,12 @@ class Service:
         await self._commit.record(Change(token=token, revocation=revocation))
         return {"status": "ok"}
 
-    async def _deliver(self, issued: Issued, token: SpentToken | None) -> Mapping[str, Any]:
+    async def _deliver(self, issued: Issued, token: SpentToken | None) -> bytes:
+        """Record, then the answer as JSON."""
         certificate, provisioner = issued.certificate, issued.provisioner
         record = IssuedCertificate(
             certificate.serial_number,
-            certificate.public_bytes(Encoding.DER),
+            issued.der,
             certificate.not_valid_after_utc,
             clock.now(),
             provisioner.identifier if provisioner else "",
@@ -119,13 +124,9 @@ class Service:
             provisioner.kind if provisioner else "",
         )
         await self._commit.record(Change(token=token, certificate=record))
-        leaf = to_pem(certificate)
-        return {
-            "crt": leaf,
-            "ca": self.chain_pem[0],
-            "certChain": [leaf, *self.chain_pem],
-            "tlsOptions": self.tls_options,
-        }
+        leaf = json.dumps(der_to_pem(issued.der, "CERTIFICATE")).encode()
+        before, after = self._frame
+        return b'{"crt": ' + leaf + before + leaf + after
 
 
 def _request(text: str) -> x509.CertificateSigningRequest:

@@ -1,6 +1,7 @@
 """The little of DER (ITU-T X.690) that certificates are assembled from, and the reading of one element."""
 
 from datetime import datetime
+from functools import lru_cache
 
 BOOLEAN, INTEGER, BIT_STRING, OCTET_STRING, OBJECT_ID = 0x01, 0x02, 0x03, 0x04, 0x06
 UTF8_STRING, PRINTABLE_STRING, UTC_TIME, GENERALIZED_TIME = 0x0C, 0x13, 0x17, 0x18
@@ -29,6 +30,7 @@ def integer(value: int) -> bytes:
     return tlv(INTEGER, value.to_bytes(value.bit_length() // 8 + 1))
 
 
+@lru_cache(maxsize=256)
 def object_id(dotted: str) -> bytes:
     """OBJECT IDENTIFIER from its dotted text."""
     first, second, *rest = (int(arc) for arc in dotted.split("."))
@@ -42,6 +44,7 @@ def _base128(arc: int) -> bytes:
     return bytes(reversed(digits))
 
 
+@lru_cache(maxsize=8)
 def time(moment: datetime) -> bytes:
     """Time in UTC, whole seconds: UTCTime before 2050, GeneralizedTime from then on."""
     if moment.year < _UTC_TIME_ENDS:

@@ -74,6 +74,8 @@ def split_names(names: Iterable[str]) -> SubjectNames:
 
 
 def _as_ip(name: str) -> str | None:
+    if ":" not in name and not name[-1].isdigit():
+        return None  # the cheap answer for most names: an IPv4 address ends in a digit
     try:
         return str(ipaddress.ip_address(name))
     except ValueError:
@@ -82,7 +84,7 @@ def _as_ip(name: str) -> str | None:
 
 def _is_uri(name: str) -> bool:
     try:
-        return bool(urlsplit(name).scheme) and ":" in name
+        return ":" in name and bool(urlsplit(name).scheme)
     except ValueError:
         return False
 
