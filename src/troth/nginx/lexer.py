@@ -10,7 +10,15 @@ from troth.nginx import NginxError
 
 SPACE = b" \t\r\n"
 MARKS = (b"{", b"}", b";")
-_LUA_LONG = re.compile(rb"\[(=*)\[")
+_LUA_TEXT = tuple(
+    re.compile(shape, re.DOTALL)
+    for shape in (
+        rb"(?:--)?\[(=*)\[.*?(?:\]\1\]|\Z)",
+        rb"--[^\n]*\n",
+        rb'"(?:[^"\n\\]|\\.)*"',
+        rb"'(?:[^'\n\\]|\\.)*'",
+    )
+)
 _AFTER_QUOTE = b" \t\r\n;{)"
 
 
@@ -162,20 +170,9 @@ def _unescape(byte: int) -> bytes:
 
 
 def _skip_lua_text(data: bytes, position: int) -> int:
-    """Past a Lua string or comment that begins here, or `position` when none does."""
-    byte = data[position]
-    if byte in b"\"'":
-        end = position + 1
-        while end < len(data) and data[end] != byte:
-            end += 2 if data[end] == 0x5C else 1
-        return end + 1
-    comment = data.startswith(b"--", position)
-    long = _LUA_LONG.match(data, position + 2 if comment else position)
-    if long is not None:
-        close = b"]" + long[1] + b"]"
-        end = data.find(close, long.end())
-        return len(data) if end < 0 else end + len(close)
-    if comment:
-        end = data.find(b"\n", position)
-        return len(data) if end < 0 else end
+    """Past a Lua string, long bracket or comment that begins here, or `position` when none does or it does not end."""
+    for shape in _LUA_TEXT:
+        found = shape.match(data, position)
+        if found is not None:
+            return found.end()
     return position
