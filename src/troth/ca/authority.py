@@ -45,9 +45,18 @@ from troth.x509.pem import to_pem
 class Issued:
     """A signed certificate that nobody has seen yet, and the provisioner it is recorded under."""
 
-    certificate: x509.Certificate
+    serial: int
+    not_after: datetime
     der: bytes
     provisioner: Provisioner | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A certificate request whose self-signature was checked, and its key, read once."""
+
+    csr: x509.CertificateSigningRequest
+    key: object
 
 
 @dataclass(frozen=True)
@@ -82,26 +91,24 @@ class Authority:
             raise UnauthorizedError(f"token was issued at {issued.isoformat()}, before this authority was started")
         return provisioner.authorize(token, self.audiences, purpose, now)
 
-    def issue(
-        self, grant: Grant, request: x509.CertificateSigningRequest, wish: Wish, serial: int, now: datetime
-    ) -> Issued:
-        """Check a request against its grant and sign the default leaf. Proof of possession was checked before.
+    def issue(self, grant: Grant, request: Request, wish: Wish, serial: int, now: datetime) -> Issued:
+        """Check a request against its grant and sign the default leaf.
 
         Raises:
             ForbiddenError: the request asks for more than the grant allows.
             MalformedError: its key or validity cannot be certified.
         """
         names = split_names(grant.names)
-        check_confirmation(grant, request)
-        check_request(grant, names, request)
-        key = public_der(check_key(request.public_key()))
+        check_confirmation(grant, request.csr)
+        check_request(grant, names, request.csr)
+        key = public_der(check_key(request.key))
         claims = grant.provisioner.claims
         window = decide(wish, claims, self.backdate, now, grant.ceiling)
         marker = None if claims.disable_extensions else grant.provisioner.marker
         subject = subject_name(grant.subject, self.subject_defaults)
         extensions = leaf_extensions(key, self.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
         der = sign_der(Prepared(subject, serial, window, key, extensions), self.issuer)
-        return Issued(x509.load_der_x509_certificate(der), der, grant.provisioner)
+        return Issued(serial, window.not_after, der, grant.provisioner)
 
     def renew(
         self,
@@ -131,8 +138,7 @@ class Authority:
         key = public_der(new_key if new_key is not None else check_key(old.public_key()))
         extensions = renewed_extensions(old, self.issuer.key_id, key if new_key is not None else None)
         prepared = Prepared(old.subject.public_bytes(), serial, Window(start, start + length), key, extensions)
-        der = sign_der(prepared, self.issuer)
-        return Issued(x509.load_der_x509_certificate(der), der, provisioner)
+        return Issued(serial, prepared.window.not_after, sign_der(prepared, self.issuer), provisioner)
 
     def check_renewal(self, old: x509.Certificate, recorded: str, revoked: bool, now: datetime) -> Provisioner | None:
         """The provisioner to record a renewal under; None for a certificate that names none.

@@ -5,10 +5,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography import x509
-
 from troth.ca import CAError, ForbiddenError, MalformedError
-from troth.ca.authority import Authority, Issued, serial_from
+from troth.ca.authority import Authority, Issued, Request, serial_from
 from troth.ca.profile import check_key
 from troth.host import clock
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
@@ -71,10 +69,10 @@ class Service:
         """``POST /rekey`` over mutual TLS: as renewal, with the key of a request."""
         return await self._deliver(self._renewed(peer, _request(parse_rekey(body))), None)
 
-    def _renewed(self, peer: bytes, request: x509.CertificateSigningRequest | None) -> Issued:
+    def _renewed(self, peer: bytes, request: Request | None) -> Issued:
         old = parse_certificate_der(peer, "client certificate")
         now = clock.now()
-        key = check_key(request.public_key()) if request is not None else None
+        key = check_key(request.key) if request is not None else None
         recorded, revoked = self.store.provisioner_of(old.serial_number), self.store.is_revoked(old.serial_number)
         serial = serial_from(secrets.token_bytes(12), now)
         return self.authority.renew(old, recorded, revoked, serial, now, key)
@@ -113,23 +111,23 @@ class Service:
 
     async def _deliver(self, issued: Issued, token: SpentToken | None) -> bytes:
         """Record, then the answer as JSON."""
-        certificate, provisioner = issued.certificate, issued.provisioner
+        provisioner = issued.provisioner
         record = IssuedCertificate(
-            certificate.serial_number,
+            issued.serial,
             issued.der,
-            certificate.not_valid_after_utc,
+            issued.not_after,
             clock.now(),
             provisioner.identifier if provisioner else "",
             provisioner.name if provisioner else "",
             provisioner.kind if provisioner else "",
         )
         await self._commit.record(Change(token=token, certificate=record))
-        leaf = json.dumps(der_to_pem(issued.der, "CERTIFICATE")).encode()
+        leaf = b'"' + der_to_pem(issued.der, "CERTIFICATE").replace("\n", "\\n").encode() + b'"'
         before, after = self._frame
         return b'{"crt": ' + leaf + before + leaf + after
 
 
-def _request(text: str) -> x509.CertificateSigningRequest:
+def _request(text: str) -> Request:
     """A request with proof of possession.
 
     Raises:
@@ -137,7 +135,6 @@ def _request(text: str) -> x509.CertificateSigningRequest:
     """
     try:
         request = parse_request(text.encode())
-        check_possession(request)
+        return Request(request, check_possession(request))
     except RequestError as error:
         raise MalformedError(error.message) from error
-    return request

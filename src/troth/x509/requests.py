@@ -5,15 +5,22 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 
 from troth.x509 import X509Error
 from troth.x509.keys import PrivateKey
 from troth.x509.names import split_names
 from troth.x509.pem import parse_blocks
 
+_ECDSA = {
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: ec.ECDSA(hashes.SHA256()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: ec.ECDSA(hashes.SHA384()),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: ec.ECDSA(hashes.SHA512()),
+}
 LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 
 
@@ -50,18 +57,23 @@ def parse_request(data: bytes, what: str = "certificate request") -> x509.Certif
         raise RequestError(f"{what} is not a readable certificate request: {error}") from error
 
 
-def check_possession(request: x509.CertificateSigningRequest) -> None:
-    """Check the request's self-signature, the proof that its maker holds the key (RFC 2986 §3).
+def check_possession(request: x509.CertificateSigningRequest) -> CertificatePublicKeyTypes:
+    """Check the request's self-signature, the proof that its maker holds the key (RFC 2986 §3); the result is the key.
 
     Raises:
         RequestError: the signature does not hold or its algorithm is not supported.
     """
     try:
-        valid = request.is_signature_valid
-    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-        valid = False
-    if not valid:
-        raise RequestError("certificate request has an invalid signature")
+        key = request.public_key()
+        digest = _ECDSA.get(request.signature_algorithm_oid)
+        if digest is not None and isinstance(key, ec.EllipticCurvePublicKey):
+            # What `is_signature_valid` does, without its reading the key a second time.
+            key.verify(request.signature, request.tbs_certrequest_bytes, digest)
+        elif not request.is_signature_valid:
+            raise InvalidSignature
+    except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError) as error:
+        raise RequestError("certificate request has an invalid signature") from error
+    return key
 
 
 def request_to_pem(request: x509.CertificateSigningRequest) -> str:

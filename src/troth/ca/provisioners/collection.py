@@ -55,7 +55,7 @@ class Provisioners:
         Raises:
             UnauthorizedError: there is none.
         """
-        fragment = next((fragment_of(audience) for audience in token.audiences if fragment_of(audience)), "")
+        fragment = next((fragment_of(audience) for audience in token.audiences if "#" in audience), "")
         if audiences.match_any(token.audiences):
             key_id = token.header.get("kid")
             if fragment:
