@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
 STEP_VERSION := v0.30.6
 STEP_CA_VERSION := v0.30.2
+# NGINX=PATH picks the nginx; nginx itself must not see the variable, which it takes for inherited sockets.
+unexport NGINX
 export PATH := $(CURDIR)/build/bin:$(PATH)
 
 .PHONY: setup demo test lint bench interop programs reference lock clean
@@ -28,7 +30,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint             ## lint, types and all tests; what a missing program skips is named at the end
-	NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadgroup $(PYTEST_FLAGS)
+	TROTH_TEST_NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadgroup $(PYTEST_FLAGS)
 
 interop: setup         ## the official step against troth, operation by operation
 	$(BIN)/python -m tests.interop $(INTEROP_FLAGS)

@@ -30,7 +30,7 @@ NGINXES = {
     "bundled": str(bundled() or "") or None,
     "system": shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin"),
 }
-CHOSEN = {"chosen": os.environ["NGINX"]} if os.environ.get("NGINX") else NGINXES
+CHOSEN = {"chosen": os.environ["TROTH_TEST_NGINX"]} if os.environ.get("TROTH_TEST_NGINX") else NGINXES
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,16 @@ def test_a_reload_is_over_when_new_workers_serve_the_new_configuration(binary: P
         assert get(port)[1] == b"new"
 
 
+@pytest.mark.parametrize("value", ["", "/usr/sbin/nginx", "3;"])
+def test_a_variable_meant_for_us_does_not_keep_nginx_in_the_foreground(
+    binary: Path, directory: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("NGINX", value)
+    port = free_ports(1)[0]
+    with running(binary, directory, server(port, "up")):
+        assert get(port)[1] == b"up"
+
+
 def test_a_pair_that_does_not_match_is_refused_and_the_old_workers_go_on(binary: Path, directory: Path) -> None:
     port = free_ports(1)[0]
     pki = Pki(directory / "pki")

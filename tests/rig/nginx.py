@@ -18,8 +18,8 @@ TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 def programs() -> dict[str, Path | None]:
     """The nginx programs to test with; None where this machine has none."""
-    if os.environ.get("NGINX"):
-        return {"chosen": Path(os.environ["NGINX"])}
+    if os.environ.get("TROTH_TEST_NGINX"):
+        return {"chosen": Path(os.environ["TROTH_TEST_NGINX"])}
     system = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
     return {"bundled": bundled(), "system": Path(system) if system else None}
 

@@ -20,6 +20,9 @@ from troth.nginx.capabilities import Capabilities, parse_capabilities
 from troth.nginx.tree import parse_config
 
 COMMAND_TIMEOUT_SECONDS = 30
+# In its environment nginx takes this for the sockets of a master that it replaces: set to anything, even to nothing,
+# it keeps nginx in the foreground for ever.
+INHERITED_SOCKETS = "NGINX"
 RELOAD_TIMEOUT_SECONDS = 20.0
 POLL_SECONDS = 0.01
 _LEVELS = [re.compile(rf"\[{level}\]\s*(?:\d+#\d+:\s*)?(.+)") for level in ("emerg", "crit", "alert", "error")]
@@ -240,7 +243,12 @@ def run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 def _run_bytes(command: Sequence[str]) -> "subprocess.CompletedProcess[bytes]":
     try:
         return subprocess.run(
-            list(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS, check=False
+            list(command),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            check=False,
+            env={name: value for name, value in os.environ.items() if name != INHERITED_SOCKETS},
         )
     except OSError as error:
         raise HostError(f"cannot run {command[0]}: {(error.strerror or str(error)).lower()}") from error
