@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from troth.x509.keys import PrivateKey, generate_key, private_key_to_pem
@@ -62,6 +63,18 @@ class Pki:
         private.write_bytes(private_key_to_pem(key))
         private.chmod(0o600)
         return Pair(certificate, private, chain, key)
+
+    def crl(self, file: Path, *revoked: int) -> None:
+        """The lists of both authorities in one file, as nginx needs them; `revoked` are serials of the intermediate."""
+        now = datetime.now(UTC)
+        texts = []
+        for issuer, key, serials in ((self.root, self._root_key, ()), (self.intermediate, self._key, revoked)):
+            builder = x509.CertificateRevocationListBuilder(issuer.subject, now - HOUR, now + 24 * HOUR)
+            for serial in serials:
+                entry = x509.RevokedCertificateBuilder(serial, now - HOUR).build()
+                builder = builder.add_revoked_certificate(entry)
+            texts.append(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        file.write_bytes(b"".join(texts))
 
     def _sign(
         self,
