@@ -20,7 +20,6 @@ from troth.host.files import FileError, follow, make_directory, read_file, reaso
 from troth.host.nginx import Generation, Nginx, NginxTestError
 from troth.nginx.edits import revert_text
 from troth.nginx.plan import Plan
-from troth.nginx.tree import parse_dump
 
 Checkpoint = Callable[[str], None]
 Probe = Callable[[], None]
@@ -131,7 +130,7 @@ class Applier:
     def _check_result(self, changed: Mapping[str, bytes | None]) -> None:
         """The configuration as nginx would read it with these files; a broken one cannot be dumped and is not worse."""
         try:
-            files = parse_dump(self.nginx.dump())
+            files = read_config(self.nginx).files
         except NginxTestError:
             return
         kept = {name: data for name, data in files.items() if changed.get(name, data) is not None}

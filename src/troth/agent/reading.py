@@ -1,23 +1,58 @@
 """The configuration of an nginx, as it sees it itself or, where it refuses it, as we read it."""
 
+import glob
+import os
+import re
 from pathlib import Path
 
+from troth.agent import AgentError
 from troth.host.files import read_file
 from troth.host.nginx import Nginx
-from troth.nginx.tree import Config, Directive, parse_config, parse_dump
+from troth.nginx.tree import Config, Directive, include_pattern, is_pattern, parse_config, plain_path
+
+_DUMP_MARK = re.compile(rb"# configuration file (.+):\n")
+
+
+class ReadingError(AgentError):
+    """nginx and we do not read the same; the message says where."""
 
 
 def read_config(nginx: Nginx) -> Config:
-    """The configuration as nginx itself sees it (``-T``), with the bytes that are on disk.
+    """The configuration as nginx itself sees it (``-T``), which is what is on disk.
 
     Raises:
         NginxTestError: nginx refuses it.
-        SyntaxProblem: we read it differently.
+        ReadingError: we read it differently.
+        SyntaxProblem: we cannot read it.
     """
-    seen = parse_dump(nginx.dump())
-    files = {name: read_file(Path(name)) for name in seen}
+    files = _dumped(nginx.dump())
     main = str(nginx.main)
-    return parse_config(files, main if main in files else next(iter(files), main))
+    config = parse_config(files, main if main in files else next(iter(files), main))
+    if config.missing or config.unread:
+        what = f"we expect {config.missing[0]}" if config.missing else f"we do not see who includes {config.unread[0]}"
+        raise ReadingError(f"nginx reads other files than we do: {what}", hint="compare: nginx -T | grep '^# config'")
+    return config
+
+
+def _dumped(dump: bytes) -> dict[str, bytes]:
+    """The files of ``nginx -T``, each held against the disk: a line in a file may look like the dump's own.
+
+    Raises:
+        ReadingError: a file on disk is not what nginx read.
+    """
+    files: dict[str, bytes] = {}
+    position = 0
+    while position < len(dump):
+        mark = _DUMP_MARK.match(dump, position)
+        if mark is None:
+            raise ReadingError(f"nginx -T prints something else than files: {dump[position : position + 60]!r}")
+        path = Path(os.fsdecode(mark[1])).absolute()
+        data = read_file(path)
+        if not dump.startswith(data + b"\n", mark.end()):
+            raise ReadingError(f"{path} was edited while nginx read it", hint="run the command again")
+        files[str(path)] = data
+        position = mark.end() + len(data) + 1
+    return files
 
 
 def read_unverified(nginx: Nginx) -> Config:
@@ -27,21 +62,19 @@ def read_unverified(nginx: Nginx) -> Config:
         HostError: a file cannot be read.
         SyntaxProblem: it is broken for us too.
     """
-    main = nginx.main
-    files: dict[str, bytes] = {str(main): read_file(main)}
+    main = plain_path(str(nginx.main))
+    files: dict[str, bytes] = {main: read_file(nginx.main)}
     while True:
-        config = parse_config(files, str(main))
-        wanted = {p for d in config.root.walk() if d.name == "include" for p in _matches(d, main.parent)} - set(files)
-        if not wanted:
+        config = parse_config(files, main)
+        wanted = {p for d in config.root.walk() if d.name == "include" for p in _matches(d, str(Path(main).parent))}
+        if wanted <= set(files):
             return config
-        files |= {name: read_file(Path(name)) for name in wanted}
+        files |= {name: read_file(Path(name)) for name in wanted - set(files)}
 
 
-def _matches(include: Directive, base: Path) -> list[str]:
+def _matches(include: Directive, base: str) -> list[str]:
     if not include.arguments:
         return []
-    pattern = base / include.arguments[0]
-    if any(character in str(pattern) for character in "*?["):
-        root = Path(pattern.anchor)
-        return [str(p) for p in root.glob(str(pattern.relative_to(root))) if p.is_file()]
-    return [str(pattern)] if pattern.is_file() else []
+    pattern = include_pattern(include, base)
+    paths = glob.glob(pattern) if is_pattern(pattern) else [pattern]
+    return [plain_path(path) for path in paths if Path(path).is_file()]

@@ -18,7 +18,7 @@ from troth.host.files import FileError, reason
 from troth.host.nginx import Nginx, NginxTestError
 from troth.nginx.edits import Edit, apply_edits
 from troth.nginx.render import quote
-from troth.nginx.tree import Directive, parse_config
+from troth.nginx.tree import Directive, is_pattern, parse_config, plain_path
 
 
 class ShadowError(AgentError):
@@ -111,8 +111,8 @@ def _redirect(directive: Directive, base: str, files: Mapping[str, bytes]) -> Ed
     if directive.name != "include" or len(directive.tokens) != 2 or not directive.arguments[0].startswith("/"):
         return None
     name = directive.arguments[0]
-    # types { include /etc/nginx/mime.types; } names a file that is no part of the tree when nobody edits it.
-    if not any(character in name for character in "*?[") and posixpath.normpath(name) not in files:
+    # A value named include in a block of another module names a file that is no part of the tree.
+    if not is_pattern(name) and plain_path(name) not in files:
         return None
     token = directive.tokens[1]
     return Edit(directive.file, token.start, token.end, quote(base + name).encode("utf-8", "surrogateescape"))

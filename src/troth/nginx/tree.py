@@ -1,16 +1,16 @@
 """Directives with their exact spans, blocks, and includes followed the way nginx follows them."""
 
 import fnmatch
-import posixpath
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from troth.nginx.lexer import SyntaxProblem, Token, tokenize
 
 MAX_DEPTH = 40
 MAX_FILES = 5_000
-_DUMP_MARK = re.compile(rb"^# configuration file (.+):\n", re.MULTILINE)
+# Blocks in which a first word "include" is a value like any other.
+_NO_INCLUDE = ("split_clients", "charset_map")
 
 
 @dataclass(eq=False)
@@ -64,12 +64,16 @@ class Directive:
 
 @dataclass(frozen=True)
 class Config:
-    """A whole configuration: its files as bytes, and the tree with includes in place."""
+    """A whole configuration: its files as bytes, and the tree with includes in place.
+
+    `missing` are includes of one file that is not among `files`; `unread` those of `files` that nothing includes.
+    """
 
     main: str
     files: Mapping[str, bytes]
     root: Directive
     missing: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @property
     def http(self) -> Directive | None:
@@ -80,7 +84,7 @@ def parse_config(files: Mapping[str, bytes], main: str) -> Config:
     """Read a configuration from its files.
 
     Args:
-        files: absolute path to content, of every file that may be included.
+        files: path to content, of every file that may be included; paths are as `plain_path` gives them.
         main: the path of the first file; includes are relative to its directory.
 
     Raises:
@@ -88,32 +92,44 @@ def parse_config(files: Mapping[str, bytes], main: str) -> Config:
     """
     if main not in files:
         raise SyntaxProblem(f"configuration {main} is not among the files given")
-    reader = _Reader(files, posixpath.dirname(main))
+    reader = _Reader(files, PurePosixPath(main).parent)
     root = Directive("", (), main, 0, 0)
     reader.read(main, root, ())
-    return Config(main, dict(files), root, tuple(reader.missing))
+    return Config(
+        main, dict(files), root, tuple(reader.missing), tuple(name for name in files if name not in reader.seen)
+    )
 
 
-def parse_dump(dump: bytes) -> dict[str, bytes]:
-    """The files of ``nginx -T``: what nginx itself sees. Each file ends with the newline that the dump adds."""
-    parts = _DUMP_MARK.split(dump)
-    files: dict[str, bytes] = {}
-    for path, body in zip(parts[1::2], parts[2::2], strict=True):
-        files[path.decode("utf-8", "surrogateescape")] = body[:-1] if body.endswith(b"\n") else body
-    return files
+def plain_path(path: str) -> str:
+    """A path without ``.`` and doubled slashes; ``..`` stays, because what it means depends on symlinks."""
+    return str(PurePosixPath(path))
+
+
+def include_pattern(directive: Directive, base: str) -> str:
+    """What an ``include`` names; nginx takes a relative name from the directory of the main file, `base`."""
+    return plain_path(
+        f"{base}/{directive.arguments[0]}" if directive.arguments[0][:1] != "/" else directive.arguments[0]
+    )
+
+
+def is_pattern(path: str) -> bool:
+    """Whether nginx globs the name of an include."""
+    return any(character in path for character in "*?[")
 
 
 class _Reader:
-    def __init__(self, files: Mapping[str, bytes], base: str) -> None:
+    def __init__(self, files: Mapping[str, bytes], base: PurePosixPath) -> None:
         self._files = files
-        self._base = base
+        self._base = str(base)
         self._count = 0
         self.missing: list[str] = []
+        self.seen: set[str] = set()
 
     def read(self, path: str, parent: Directive, stack: tuple[str, ...]) -> None:
         self._count += 1
         if path in stack or len(stack) > MAX_DEPTH or self._count > MAX_FILES:
             raise SyntaxProblem(f"{path} includes itself, or too many files are included")
+        self.seen.add(path)
         tokens = tokenize(self._files[path], path)
         position = self._block(tokens, 0, parent, path, (*stack, path), top=True)
         if position < len(tokens):
@@ -149,7 +165,7 @@ class _Reader:
         directive = _directive(words, path, parent)
         directive.end = end.end
         parent.children.append(directive)
-        if directive.name == "include" and parent.name not in ("types", "map", "geo"):
+        if directive.name == "include" and parent.name not in _NO_INCLUDE:
             self._include(directive, parent, stack)
 
     def _open(
@@ -180,9 +196,11 @@ class _Reader:
     def _include(self, directive: Directive, parent: Directive, stack: tuple[str, ...]) -> None:
         if not directive.arguments:
             return
-        pattern = posixpath.normpath(posixpath.join(self._base, directive.arguments[0]))
-        if any(character in pattern for character in "*?["):
-            paths = sorted(path for path in self._files if _glob(path, pattern))
+        pattern = include_pattern(directive, self._base)
+        if is_pattern(pattern):
+            paths = sorted(
+                (p for p in self._files if _glob(p, pattern)), key=lambda p: p.encode(errors="surrogateescape")
+            )
         else:
             paths = [pattern] if pattern in self._files else []
             if not paths:
@@ -199,7 +217,7 @@ def _directive(words: list[Token], path: str, parent: Directive) -> Directive:
 
 def _glob(path: str, pattern: str) -> bool:
     """glob(3): a star does not cross a slash, nor begin with a hidden file's dot."""
-    have, want = path.split("/"), pattern.split("/")
+    have, want = path.split("/"), pattern.replace("[^", "[!").split("/")
     if len(have) != len(want):
         return False
     return all(
