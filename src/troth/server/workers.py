@@ -40,6 +40,8 @@ def run(options: Options) -> int:
     Raises:
         TrothError: the configuration, a key, the database or the port cannot be used.
     """
+    # Until there is something to reload, being told to reload must not end the program.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     started = clock.now()
     remembered = _remember(options.password)
 
