@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,15 +58,19 @@ class Case:
     modules: tuple[str, ...] = ()
 
 
+def _fixed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
 def cases() -> dict[str, Case]:
     """The manifest by file name.
 
     Raises:
         TypeError: an entry has a key that is not one of `Case`.
     """
-    entries = tomllib.loads((CORPUS / "manifest.toml").read_text())
+    entries: dict[str, dict[str, Any]] = tomllib.loads((CORPUS / "manifest.toml").read_text())
     return {
-        file: Case(file, **{key: tuple(value) if isinstance(value, list) else value for key, value in entry.items()})
+        file: Case(file, **{key: _fixed(value) for key, value in entry.items()})
         for file, entry in entries.items()
     }
 
