@@ -69,10 +69,7 @@ def cases() -> dict[str, Case]:
         TypeError: an entry has a key that is not one of `Case`.
     """
     entries: dict[str, dict[str, Any]] = tomllib.loads((CORPUS / "manifest.toml").read_text())
-    return {
-        file: Case(file, **{key: _fixed(value) for key, value in entry.items()})
-        for file, entry in entries.items()
-    }
+    return {file: Case(file, **{key: _fixed(value) for key, value in entry.items()}) for file, entry in entries.items()}
 
 
 @dataclass(frozen=True)

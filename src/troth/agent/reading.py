@@ -76,5 +76,5 @@ def _matches(include: Directive, base: str) -> list[str]:
     if not include.arguments:
         return []
     pattern = include_pattern(include, base)
-    paths = glob.glob(pattern) if is_pattern(pattern) else [pattern]
+    paths = glob.glob(pattern) if is_pattern(pattern) else [pattern]  # noqa: PTH207 - absolute, and nginx matches by glob(3)
     return [plain_path(path) for path in paths if Path(path).is_file()]
