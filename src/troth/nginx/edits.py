@@ -36,24 +36,44 @@ def apply_edits(files: Mapping[str, bytes], edits: Sequence[Edit]) -> dict[str, 
     return changed
 
 
-def removal(data: bytes, start: int, end: int, file: str) -> Edit:
-    """Take a directive away: its whole lines when nothing else stands on them, else its bytes and one blank after."""
-    first = line_start(data, start)
-    last = line_end(data, end)
-    if not data[first:start].strip() and not data[end:last].strip():
-        return Edit(file, first, last, b"")
-    while end < last and data[end : end + 1] in (b" ", b"\t"):
-        end += 1
-    return Edit(file, start, end, b"")
+def replacement(data: bytes, spans: Sequence[tuple[int, int]], text: bytes, file: str) -> list[Edit]:
+    """Take directives away and put one line where the first of them stood.
+
+    Whole lines go when nothing but these directives stands on them; `text` gets the indent and line end of its place,
+    and loses its comment where it must stand beside something else.
+    """
+    spans = sorted(spans)
+    bare = bytearray(data)
+    for start, end in spans:
+        bare[start:end] = b" " * (end - start)
+    edits: list[Edit] = []
+    lines = False  # whether the last edit is one of whole lines
+    for index, (start, end) in enumerate(spans):
+        first, last = line_start(data, start), line_end(data, end)
+        overlaps = bool(edits) and first < edits[-1].end
+        whole = not bare[first:last].strip() and (lines or not overlaps)
+        lines = whole
+        if whole and overlaps:
+            edits[-1] = Edit(file, edits[-1].start, last, edits[-1].text)
+        elif whole:
+            newline = eol(data, start) if data[:last].endswith(b"\n") else b""
+            edits.append(Edit(file, first, last, data[first:start] + text + newline if index == 0 else b""))
+        elif index == 0 and not data[first:start].strip() and bare[end:last].lstrip().startswith(b"#"):
+            # A comment behind it gets a line of its own.
+            end += len(data[end:last]) - len(data[end:last].lstrip(b" \t"))
+            edits.append(Edit(file, start, end, text + eol(data, start) + data[first:start]))
+        elif index == 0:
+            edits.append(Edit(file, start, end, _beside(text)))
+        else:
+            while data[end : end + 1] in (b" ", b"\t"):
+                end += 1
+            edits.append(Edit(file, start, end, b""))
+    return edits
 
 
-def insertion(data: bytes, before: int, text: bytes, file: str) -> Edit:
-    """Put a line before the directive at `before`, with its indent and line end; inline in a one-line block."""
-    first = line_start(data, before)
-    indent = data[first:before]
-    if indent.strip():
-        return Edit(file, before, before, text.split(b"  #")[0] + b" ")
-    return Edit(file, first, first, indent + text + eol(data))
+def _beside(text: bytes) -> bytes:
+    """Without the comment, which would swallow what follows."""
+    return text.split(b"  #")[0]
 
 
 def after_brace(data: bytes, brace: int, text: bytes, file: str) -> Edit:
@@ -61,10 +81,11 @@ def after_brace(data: bytes, brace: int, text: bytes, file: str) -> Edit:
     last = line_end(data, brace + 1)
     rest = data[brace + 1 : last]
     if rest.strip() and not rest.strip().startswith(b"#"):
-        return Edit(file, brace + 1, brace + 1, b" " + text.split(b"  #")[0])
+        return Edit(file, brace + 1, brace + 1, b" " + _beside(text))
+    end = eol(data, brace)
     if not data[:last].endswith(b"\n"):
-        return Edit(file, last, last, eol(data) + b"    " + text + eol(data))
-    return Edit(file, last, last, _indent_after(data, last) + text + eol(data))
+        return Edit(file, last, last, end + b"    " + text + end)
+    return Edit(file, last, last, _indent_after(data, last) + text + end)
 
 
 def _indent_after(data: bytes, position: int) -> bytes:
@@ -86,10 +107,11 @@ def line_end(data: bytes, position: int) -> int:
     return len(data) if found < 0 else found + 1
 
 
-def eol(data: bytes) -> bytes:
-    """The file's line end: that of its first line."""
-    first = data.find(b"\n")
-    return b"\r\n" if first > 0 and data[first - 1 : first] == b"\r" else b"\n"
+def eol(data: bytes, position: int = 0) -> bytes:
+    """The line end at a position, or the one before it where the file ends without."""
+    found = data.find(b"\n", position)
+    found = found if found >= 0 else data.rfind(b"\n")
+    return b"\r\n" if found > 0 and data[found - 1 : found] == b"\r" else b"\n"
 
 
 def unified(old: bytes, new: bytes, name: str, *, fresh: bool = False) -> str:

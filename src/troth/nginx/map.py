@@ -6,10 +6,11 @@ a level with one line drops every inherited line.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
+from troth.nginx.target import parse_target
 from troth.nginx.tree import Config, Directive
 
+GENERATED = b"# Written by troth from its declaration; edits here are lost. See: troth nginx plan\n"
 FAMILIES = {"proxy": "https", "grpc": "grpcs", "uwsgi": "suwsgi"}
 
 
@@ -60,14 +61,30 @@ class Place:
 
 
 def http_servers(config: Config) -> list[Directive]:
-    """Every ``server`` of ``http``, those from included files too."""
-    return config.http.find("server") if config.http is not None else []
+    """Every ``server`` of ``http``, those from included files too, but not the hidden ones that `render` writes."""
+    servers = config.http.find("server") if config.http is not None else []
+    return [server for server in servers if not is_generated(config, server.file)]
+
+
+def is_generated(config: Config, file: str) -> bool:
+    """Whether a file was written by `render`."""
+    return config.files.get(file, b"").startswith(GENERATED)
 
 
 def server_names(server: Directive) -> tuple[str, ...]:
     """The names a server answers to; one without has the empty name."""
     names = tuple(name for directive in server.find("server_name") for name in directive.arguments)
     return names or ("",)
+
+
+def listen_ports(server: Directive) -> set[str]:
+    """The ports a server listens on; a Unix socket has none."""
+    ports = set()
+    for address in [d.arguments[0] for d in server.find("listen") if d.arguments] or ["80"]:
+        tail = address.rpartition("]")[2]
+        if not address.startswith("unix:"):
+            ports.add(tail if tail.isdigit() else tail.partition(":")[2] or "80")
+    return ports
 
 
 def locations(server: Directive) -> Iterator[Directive]:
@@ -103,9 +120,9 @@ def effective_list(block: Directive, name: str) -> list[Directive]:
 
 
 def upstream_groups(config: Config) -> dict[str, Directive]:
-    """``upstream`` blocks of http by name."""
+    """``upstream`` blocks of http by name, which nginx compares in lower case."""
     groups = config.http.find("upstream") if config.http is not None else []
-    return {group.arguments[0]: group for group in groups if group.arguments}
+    return {group.arguments[0].lower(): group for group in groups if group.arguments}
 
 
 def identity_map(config: Config) -> list[Place]:
@@ -113,7 +130,7 @@ def identity_map(config: Config) -> list[Place]:
     places = [place for server in http_servers(config) for place in _http_places(config, server)]
     stream = config.root.first("stream")
     if stream is not None:
-        groups = {g.arguments[0]: g for g in stream.find("upstream") if g.arguments}
+        groups = {g.arguments[0].lower(): g for g in stream.find("upstream") if g.arguments}
         for server in stream.find("server"):
             target, switch = server.first("proxy_pass"), effective(server, "proxy_ssl")
             if target is not None and switch is not None and switch.arguments == ("on",):
@@ -137,7 +154,7 @@ def _place(
     module: str, server: Directive, around: Directive, target: Directive, family: str, groups: dict[str, Directive]
 ) -> Place:
     host = target_host(target.arguments[0] if target.arguments else "")
-    group = groups.get(host)
+    group = groups.get(host.lower())
     peers = tuple(p.arguments[0] for p in group.find("server") if p.arguments) if group is not None else (host,)
     path = location_path(around) if around.name == "location" else ""
     settings = _settings(target.parent or around, family)
@@ -155,12 +172,7 @@ def _place(
 
 def target_host(target: str) -> str:
     """``host[:port]`` of a ``proxy_pass`` value."""
-    if "://" not in target:
-        return target
-    try:
-        return urlsplit(target).netloc
-    except ValueError:
-        return ""
+    return parse_target(target).authority
 
 
 def _settings(block: Directive, family: str) -> dict[str, Setting]:

@@ -1,53 +1,46 @@
 """From a declaration and the user's configuration to a plan: a value that prints as a diff and that apply executes."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from troth.nginx import NginxError
+from troth.nginx.binding import bind
 from troth.nginx.capabilities import Capabilities
-from troth.nginx.edits import Edit, after_brace, apply_edits, insertion, removal, unified
-from troth.nginx.map import (
-    effective,
-    effective_list,
-    http_servers,
-    location_path,
-    locations,
-    server_names,
-    upstream_groups,
-)
+from troth.nginx.declaration import Declaration as Declaration
+from troth.nginx.declaration import PlanError as PlanError
+from troth.nginx.edits import Edit, after_brace, apply_edits, replacement, unified
+from troth.nginx.map import http_servers, listen_ports, location_path, locations, server_names
+from troth.nginx.preserve import variable_edits
 from troth.nginx.render import (
     Binding,
-    Header,
     Identity,
     Witnesses,
+    quote,
     render_http,
     render_identity,
     render_location,
     slug,
+    without_header,
 )
+from troth.nginx.target import parse_target
 from troth.nginx.tree import Config, Directive
 
 MARK = "# managed by troth"
-# In a group, these do not choose the peer and are set by us, or make no sense in a copy.
-_NOT_COPIED = {"server", "keepalive", "keepalive_time", "keepalive_timeout", "keepalive_requests"}
-_UPSTREAM_LINE = re.compile(r"^# upstream: (\S+)$", re.MULTILINE)
-
-
-class PlanError(NginxError):
-    """The declaration does not fit the configuration; the message lists what does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Declaration:
-    """One ``[[location]]`` of a troth.toml; upstream and name may be empty where the configuration tells them."""
-
-    server: str
-    path: str
-    identity: Identity
-    upstream: str = ""
-    name: str = ""
+# What the generated includes say; the same line twice in a location is refused by nginx.
+REPLACED = {"proxy_pass"} | {
+    f"proxy_ssl_{name}"
+    for name in (
+        "certificate",
+        "certificate_key",
+        "ciphers",
+        "name",
+        "protocols",
+        "server_name",
+        "session_reuse",
+        "trusted_certificate",
+        "verify",
+        "verify_depth",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -102,30 +95,38 @@ def make_plan(
     """
     if config.http is None:
         raise PlanError(f"{config.main} has no http block")
+    found = [(one, find_location(config, one.server, one.path)) for one in declarations]
+    declared = {id(location) for _, location in found}
+    names = _names(found, include_dir)
     edits: list[Edit] = []
     notes: list[str] = []
     bindings: list[Binding] = []
-    for declaration in declarations:
-        location = find_location(config, declaration.server, declaration.path)
-        binding, more = _bind(config, location, declaration, include_dir)
+    for (declaration, location), name in zip(found, names, strict=True):
+        binding, more = bind(config, location, declaration, name, declared, include_dir, capabilities)
         bindings.append(binding)
         notes += more
         edits += _location_edits(config, location, binding, include_dir)
     http_file = f"{include_dir}/http.conf"
     edits += _http_edits(config, http_file)
     set_min = not _sets_min_timeout(config, http_file)
+    others = _others(config, names, [one.name for one in identities], include_dir)
     new_files = {
         http_file: render_http(
-            bindings, identities, capabilities, include_dir, witnesses, set_min_timeout=set_min
-        ).encode(),
-        **{f"{include_dir}/identity-{one.name}.conf": render_identity(one).encode() for one in identities},
-        **{f"{include_dir}/location-{one.name}.conf": render_location(one, include_dir).encode() for one in bindings},
+            bindings, identities, capabilities, include_dir, witnesses, set_min_timeout=set_min, others=others
+        ),
+        **{f"{include_dir}/identity-{one.name}.conf": render_identity(one) for one in identities},
+        **{f"{include_dir}/location-{one.name}.conf": render_location(one, include_dir) for one in bindings},
     }
-    return Plan(tuple(edits), new_files, config.files, tuple(bindings), tuple(dict.fromkeys(notes)))
+    texts = {name: text.encode("utf-8", "surrogateescape") for name, text in new_files.items()}
+    return Plan(tuple(edits), texts, config.files, tuple(bindings), tuple(dict.fromkeys(notes)))
 
 
 def find_location(config: Config, server: str, path: str) -> Directive:
-    """The one location a selector means; an empty server means any.
+    """The one location a selector means.
+
+    Args:
+        server: a name the server answers to, ``name:port`` or ``:port``; empty means any.
+        path: as written, with its modifier where another location has the same path.
 
     Raises:
         PlanError: there is none, or several.
@@ -134,17 +135,19 @@ def find_location(config: Config, server: str, path: str) -> Directive:
     candidates = [
         (one, location)
         for one in http_servers(config)
-        if not server or server in server_names(one)
+        if not server or _answers(one, server)
         for location in locations(one)
     ]
-    exact = [location for _, location in candidates if wanted in (location_path(location), location.arguments[-1])]
+    exact = [location for _, location in candidates if wanted == location_path(location)]
+    exact = exact or [location for _, location in candidates if wanted == location.arguments[-1]]
     if len(exact) == 1:
         return exact[0]
     label = f"location {wanted!r}" + (f" of server {server!r}" if server else "")
     if exact:
         found = "; ".join(f"{location_path(location)} at {location.where}" for location in exact)
         raise PlanError(
-            f"{label} is not the only one: {found}", hint="name the server, or the location with its modifier"
+            f"{label} is not the only one: {found}",
+            hint="name the server, with its port as in app.example:443, or the location with its modifier",
         )
     known = [f"{'/'.join(server_names(one))} {location_path(location)}" for one, location in candidates]
     if not known:
@@ -152,132 +155,66 @@ def find_location(config: Config, server: str, path: str) -> Directive:
     raise PlanError(f"there is no {label}; there are: {'; '.join(known) or 'no servers'}")
 
 
-def _bind(config: Config, location: Directive, wanted: Declaration, include_dir: str) -> tuple[Binding, list[str]]:
-    name = slug(wanted.server, wanted.path)
-    target = location.first("proxy_pass")
-    managed = target is not None and target.file.startswith(f"{include_dir}/")
-    url = wanted.upstream or _original(config, target, managed)
-    if not url:
-        raise PlanError(
-            f"location {location_path(location)} at {location.where} has no proxy_pass",
-            hint='name the upstream: upstream = "https://host:port" in troth.toml, or --upstream',
-        )
-    if "$" in url:
-        raise PlanError(
-            f"proxy_pass {url} at {location.where} has variables: its upstream is not known before a request"
-        )
-    if not url.startswith("https://"):
-        raise PlanError(f"upstream {url} is not usable: expected https://host[:port]")
-    parts = urlsplit(url)
-    group = upstream_groups(config).get(parts.netloc)
-    verify = wanted.name or (parts.hostname or "")
-    notes = _check_name(verify, group is not None, location)
-    host, host_note = _host(parts.netloc, verify, group is not None)
-    headers, header_notes = _headers(location, host, include_dir)
-    if any(header.name.lower() == "host" and header.value == host for header in headers) and host_note:
-        notes.append(host_note)
-    uri = url[len(f"https://{parts.netloc}") :] or None
-    own = [child for child in location.children if not child.file.startswith(f"{include_dir}/")]
-    binding = Binding(
-        name=name,
-        identity=wanted.identity,
-        url=url,
-        peers=_peers(parts.netloc, group),
-        balance=_balance(group),
-        uri=uri,
-        verify_name=verify,
-        headers=headers,
-        redirects=_redirects(location, url, uri, own),
-        version=not any(child.name == "proxy_http_version" for child in own),
-    )
-    if effective(location, "proxy_cache") is not None and effective(location, "proxy_cache_key") is None:
-        notes.append(f"{location.where}: cached answers get new keys, because the key holds the upstream's name")
-    return binding, notes + header_notes
+def _answers(server: Directive, wanted: str) -> bool:
+    names = server_names(server)
+    if wanted in names:
+        return True
+    name, colon, port = wanted.rpartition(":")
+    return bool(colon) and (not name or name in names) and port in listen_ports(server)
 
 
-def _original(config: Config, target: Directive | None, managed: bool) -> str:
-    if target is None or not target.arguments:
-        return ""
-    if not managed:
-        return target.arguments[0]
-    found = _UPSTREAM_LINE.search(config.files[target.file].decode("utf-8", "replace"))
-    return found[1] if found else ""
+def _names(found: Sequence[tuple[Declaration, Directive]], include_dir: str) -> list[str]:
+    """A name per binding, for files and groups: the one it has, else one that no other has."""
+    present = [_present_name(location, include_dir) for _, location in found]
+    taken = {name for name in present if name}
+    names = []
+    for (declaration, _), name in zip(found, present, strict=True):
+        if not name:
+            plain = slug(declaration.server, declaration.path)
+            choices = (plain, *(f"{plain}_{number}" for number in range(2, len(found) + 2)))
+            name = next(one for one in choices if one not in taken)
+            taken.add(name)
+        names.append(name)
+    return names
 
 
-def _check_name(name: str, is_group: bool, location: Directive) -> list[str]:
-    if not name or ":" in name or name.replace(".", "").isdigit():
-        raise PlanError(
-            f"upstream of {location.where} is addressed by IP, and nginx checks DNS names only",
-            hint='name it: name = "upstream.example" in troth.toml, or --name',
-        )
-    if is_group and "." not in name:
-        return [
-            f"{location.where}: the name checked is {name!r}, the group's name; set name if the certificate has another"
-        ]
-    return []
+def _present_name(location: Directive, include_dir: str) -> str:
+    start, end = f"{include_dir}/location-", ".conf"
+    files = (child.arguments[0] for child in location.find("include") if child.arguments)
+    return next((file[len(start) : -len(end)] for file in files if file.startswith(start) and file.endswith(end)), "")
 
 
-def _host(netloc: str, verify: str, is_group: bool) -> tuple[str, str]:
-    """The Host the upstream shall receive, and a note when that is not what it received before.
-
-    Before, it was ``$proxy_host``: host and port as written, the default port left out. An upstream nginx that asks for
-    client certificates answers 421 when it differs from the server name of the handshake.
-    """
-    before = netloc.removesuffix(":443")
-    if before.rpartition(":")[0] == verify or before == verify:
-        return before, ""
-    what = "the group's name" if is_group else "the address in proxy_pass"
-    return verify, f"the upstream receives Host {verify} instead of {before}, {what}: it must equal the server name"
-
-
-def _headers(location: Directive, host: str, include_dir: str) -> tuple[tuple[Header, ...], list[str]]:
-    """The lines that must stand in the generated include so that the application sees what it saw.
-
-    A location with lines of its own keeps them in its file and gets only what it lacks. One without gets copies of
-    those it inherited, because ours would drop them.
-    """
-    own = [d for d in location.find("proxy_set_header") if not d.file.startswith(f"{include_dir}/")]
-    inherited = [] if own or location.parent is None else effective_list(location.parent, "proxy_set_header")
-    present = {d.arguments[0].lower() for d in (*own, *inherited) if d.arguments}
-    copied = [Header(d.arguments[0], d.arguments[1]) for d in inherited if len(d.arguments) == 2]
-    added = [Header("Connection", "")] if "connection" not in present else []
-    added += [Header("Host", host)] if "host" not in present else []
-    notes = []
-    if "connection" in present:
-        notes.append(
-            f"{location.where}: Connection is set by the configuration and stays; upstream connections may not be kept"
-        )
-    return (*added, *copied), notes
-
-
-def _redirects(location: Directive, url: str, uri: str | None, own: list[Directive]) -> tuple[str, ...]:
-    """nginx's default rewriting of Location headers names the proxy_pass URL, which is ours now: say it explicitly."""
-    if any(child.name == "proxy_redirect" for child in own):
-        return ()
-    outer = effective_list(location.parent, "proxy_redirect") if location.parent is not None else []
-    if outer and [d.arguments for d in outer] != [("default",)]:
-        return ()
-    if any(modifier in location.arguments[:-1] for modifier in ("~", "~*")):
-        return (f"{url}/ /",) if uri is None else ()
-    return (f"{url}/ /",) if uri is None else (f"{url} {location.arguments[-1]}",)
-
-
-def _peers(netloc: str, group: Directive | None) -> tuple[str, ...]:
-    if group is not None:
-        return tuple(" ".join(server.arguments) for server in group.find("server"))
-    return (netloc if ":" in netloc.rpartition("]")[2] else f"{netloc}:443",)
-
-
-def _balance(group: Directive | None) -> tuple[str, ...]:
-    children = group.children if group is not None else []
-    return tuple(" ".join((c.name, *c.arguments)) for c in children if c.name not in _NOT_COPIED and not c.is_block)
+def _others(config: Config, names: Sequence[str], identities: Sequence[str], include_dir: str) -> list[str]:
+    """Groups and witnesses of locations that were applied under another declaration and are still included."""
+    assert config.http is not None
+    used = [node for node in config.root.walk() if node.name == "include" and node.parent is not None]
+    groups = {
+        f"troth_{name}"
+        for node in used
+        if node.parent is not None and (name := _present_name(node.parent, include_dir)) and name not in names
+    }
+    shown = {
+        node.arguments[0]
+        for node in used
+        if any(f"{include_dir}/location-{name.removeprefix('troth_')}.conf" == node.file for name in groups)
+    } - {f"{include_dir}/identity-{name}.conf" for name in identities}
+    file = f"{include_dir}/http.conf"
+    data = config.files.get(file, b"")
+    kept, position = [], 0
+    for child in (one for one in config.http.children if one.file == file):
+        belongs = child.name == "upstream" and child.arguments[0] in groups
+        belongs |= child.name == "server" and any(n.name == "include" and n.arguments[0] in shown for n in child.walk())
+        if belongs:
+            kept.append(without_header(data[position : child.end].decode("utf-8", "surrogateescape")))
+        position = child.end
+    return kept
 
 
 def _location_edits(config: Config, location: Directive, binding: Binding, include_dir: str) -> list[Edit]:
     file = f"{include_dir}/location-{binding.name}.conf"
     if any(child.name == "include" and child.arguments == (file,) for child in location.children):
         return []
-    replaced = [c for c in location.children if c.name == "proxy_pass" or c.name.startswith("proxy_ssl_")]
+    replaced = [child for child in location.children if _is_replaced(child)]
     elsewhere = next((c for c in replaced if c.file != location.file), None)
     if elsewhere is not None:
         raise PlanError(
@@ -285,17 +222,21 @@ def _location_edits(config: Config, location: Directive, binding: Binding, inclu
             hint="move the line into the location, then plan again",
         )
     data = config.files[location.file]
-    line = f"include {file};  {MARK}".encode()
-    edits = [removal(data, c.start, c.end, location.file) for c in replaced]
+    line = f"include {quote(file)};  {MARK}".encode("utf-8", "surrogateescape")
+    edits = variable_edits(config, location, parse_target(binding.url), include_dir)
+    edits = [edit for edit in edits if not any(c.start <= edit.start < c.end for c in replaced)]
     if not replaced:
-        return [after_brace(data, location.open, line, location.file)]
-    place = insertion(data, replaced[0].start, line, location.file)
-    return [_joined(edits[0], place), *edits[1:]]
+        return [after_brace(data, location.open, line, location.file), *edits]
+    return [*replacement(data, [(c.start, c.end) for c in replaced], line, location.file), *edits]
 
 
-def _joined(first: Edit, place: Edit) -> Edit:
-    """The insertion stands where the first removed directive stood."""
-    return Edit(first.file, first.start, first.end, place.text)
+def _is_replaced(directive: Directive) -> bool:
+    """Whether the generated include takes its place."""
+    if directive.name == "proxy_redirect":
+        return directive.arguments == ("default",)
+    if directive.name == "proxy_ssl_conf_command":
+        return directive.arguments[0] in ("Certificate", "PrivateKey")
+    return directive.name in REPLACED
 
 
 def _http_edits(config: Config, http_file: str) -> list[Edit]:
@@ -303,7 +244,8 @@ def _http_edits(config: Config, http_file: str) -> list[Edit]:
     assert http is not None
     if any(child.name == "include" and child.arguments == (http_file,) for child in http.children):
         return []
-    return [after_brace(config.files[http.file], http.open, f"include {http_file};  {MARK}".encode(), http.file)]
+    line = f"include {quote(http_file)};  {MARK}".encode("utf-8", "surrogateescape")
+    return [after_brace(config.files[http.file], http.open, line, http.file)]
 
 
 def _sets_min_timeout(config: Config, http_file: str) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from troth.nginx.capabilities import Capabilities
+from troth.nginx.map import GENERATED
 
-HEADER = "# Written by troth from its declaration; edits here are lost. See: troth nginx plan\n"
+HEADER = GENERATED.decode()
 PROTOCOLS = "TLSv1.2 TLSv1.3"
 # TLS 1.2 only; the suites of 1.3 are all good and are not set here.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
@@ -52,7 +53,7 @@ class Binding:
 
     `peers` are the ``server`` lines of its group without the semicolon; `url` is the upstream as the user wrote it;
     `uri` is what follows the host in it, ``None`` when nothing does; `redirects` the explicit ``proxy_redirect``
-    arguments that stand in for nginx's default; `version` is False where the location sets ``proxy_http_version``.
+    pairs that stand in for nginx's default; `version` is False where the location sets ``proxy_http_version``.
     """
 
     name: str
@@ -63,7 +64,7 @@ class Binding:
     uri: str | None
     verify_name: str
     headers: tuple[Header, ...]
-    redirects: tuple[str, ...]
+    redirects: tuple[tuple[str, str], ...]
     depth: int = 2
     version: bool = True
 
@@ -93,10 +94,12 @@ def render_http(
     witnesses: Witnesses,
     *,
     set_min_timeout: bool,
+    others: Sequence[str] = (),
 ) -> str:
     """The file for http level: upstream groups, and the hidden servers through which the agent asks who nginx is.
 
-    `set_min_timeout` is False when the configuration sets ``keepalive_min_timeout`` itself.
+    `set_min_timeout` is False when the configuration sets ``keepalive_min_timeout`` itself; `others` are blocks that
+    stay as they are, each as `without_header` gives it.
     """
     parts = [HEADER]
     if set_min_timeout and capabilities.keepalive_min_timeout:
@@ -106,7 +109,13 @@ def render_http(
         )
     parts += [_group(binding, capabilities) for binding in bindings]
     parts += [_witness(one, include_dir, witnesses) for one in identities if one.name in witnesses.ports]
+    parts += [f"\n{block}\n" for block in others]
     return "".join(parts)
+
+
+def without_header(text: str) -> str:
+    """A block of a generated file with the comments before it, without the file's own first line."""
+    return text.replace(HEADER, "").strip("\n")
 
 
 def _group(binding: Binding, capabilities: Capabilities) -> str:
@@ -136,6 +145,7 @@ server {{
         proxy_http_version 1.1;
         proxy_set_header Host witness;
         proxy_set_header Connection close;
+        proxy_cache off;
         include {quote(f"{include_dir}/identity-{identity.name}.conf")};
         proxy_ssl_verify off;
         proxy_ssl_server_name off;
@@ -158,11 +168,11 @@ proxy_ssl_session_reuse off;
 
 def render_location(binding: Binding, include_dir: str) -> str:
     """What the location pulls in: where to, as whom, and whom to believe."""
-    lines = [f"# upstream: {binding.url}", f"proxy_pass https://{binding.group}{binding.uri or ''};"]
+    lines = [f"# upstream: {binding.url}", f"proxy_pass {quote(f'https://{binding.group}' + (binding.uri or ''))};"]
     if binding.version:
         lines.append("proxy_http_version 1.1;")
     lines += [f"proxy_set_header {header.name} {quote(header.value)};" for header in binding.headers]
-    lines += [f"proxy_redirect {redirect};" for redirect in binding.redirects]
+    lines += [f"proxy_redirect {quote(before)} {quote(after)};" for before, after in binding.redirects]
     lines += [
         f"include {quote(f'{include_dir}/identity-{binding.identity.name}.conf')};",
         f"proxy_ssl_trusted_certificate {quote(binding.identity.trust)};",

@@ -1,0 +1,21 @@
+"""What is wanted of a location, and the refusal of it."""
+
+from dataclasses import dataclass
+
+from troth.nginx import NginxError
+from troth.nginx.render import Identity
+
+
+class PlanError(NginxError):
+    """The declaration does not fit the configuration; the message lists what does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """One ``[[location]]`` of a troth.toml; upstream and name may be empty where the configuration tells them."""
+
+    server: str
+    path: str
+    identity: Identity
+    upstream: str = ""
+    name: str = ""

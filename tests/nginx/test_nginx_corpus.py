@@ -1,0 +1,140 @@
+"""Every configuration of the corpus is read, planned, changed and changed back on both nginx builds."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.nginx.sites import CORPUS, Case, Site, cases, lay_out, make_certificates
+from tests.rig.nginx import program, programs, short_directory
+from tests.rig.pki import Pki
+from troth.agent.apply import apply_plan, read_config, undo
+from troth.nginx.findings import examine
+from troth.nginx.lexer import tokenize
+from troth.nginx.map import identity_map
+from troth.nginx.plan import Declaration, Plan, PlanError, make_plan
+from troth.nginx.render import Identity, Witnesses
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CASES = cases()
+PAIRS = [
+    pytest.param(build, case, id=f"{build}-{case.file}")
+    for case in CASES.values()
+    for build in sorted(programs())
+    if build in case.builds
+]
+COMMENT = re.compile(rb"#[^\n]*")
+
+
+@pytest.fixture(scope="module")
+def pki() -> Iterator[Pki]:
+    with short_directory("corpus-pki") as directory:
+        yield make_certificates(directory / "tls")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A case laid out, and what is declared for it."""
+
+    case: Case
+    site: Site
+
+    @property
+    def state(self) -> Path:
+        return self.site.directory / "state"
+
+    @property
+    def include(self) -> str:
+        return f"{self.site.directory}/troth"
+
+    def plan(self) -> Plan:
+        tls = self.site.directory / "tls"
+        identity = Identity("one", str(tls / "client.crt"), str(tls / "client.key"), str(tls / "ca.crt"))
+        wanted = Declaration(self.case.server, self.case.location, identity, self.case.upstream, self.case.name)
+        witnesses = Witnesses(str(self.state / "witness"), {"one": 29_999})
+        config = read_config(self.site.nginx)
+        return make_plan(config, [wanted], [identity], self.site.nginx.capabilities(), self.include, witnesses)
+
+    def bytes(self) -> dict[str, bytes]:
+        """Every file but the journal and nginx's own."""
+        found = {str(path): path.read_bytes() for path in sorted(self.site.directory.rglob("*")) if path.is_file()}
+        ignored = tuple(f"{self.site.directory}/{name}" for name in ("state/", "temp-", "cache", "nginx.pid"))
+        return {name: data for name, data in found.items() if not name.startswith(ignored) and name[-4:] != ".log"}
+
+
+@pytest.fixture
+def work(request: pytest.FixtureRequest, pki: Pki) -> Iterator[Work]:
+    build, case = request.param
+    with short_directory("corpus") as directory:
+        yield Work(case, lay_out(CORPUS / case.file, directory, program(build), pki, case.modules))
+
+
+each = pytest.mark.parametrize("work", [pytest.param(p.values, id=p.id) for p in PAIRS], indirect=True)
+
+
+def test_the_manifest_and_the_files_are_the_same() -> None:
+    assert set(CASES) == {path.name for path in CORPUS.iterdir()} - {"manifest.toml", ".gitattributes"}
+
+
+def test_most_of_the_corpus_is_planned() -> None:
+    planned = [case for case in CASES.values() if not case.refusal]
+    assert len(CASES) >= 60
+    assert len(planned) * 6 >= len(CASES) * 5
+
+
+@each
+def test_inspect_reads_what_nginx_accepts(work: Work) -> None:
+    work.site.nginx.test()
+    config = read_config(work.site.nginx)
+    assert config.missing == ()
+    places = identity_map(config)
+    for finding in examine(config, places, work.site.nginx.capabilities()):
+        assert re.match(rf"{re.escape(str(work.site.directory))}/.*:\d+$", finding.where)
+        assert finding.what
+        assert finding.fix
+    for place in places:
+        assert place.to_json()["where"] == place.where
+
+
+@each
+def test_apply_changes_it_once_nginx_accepts_it_and_undo_gives_every_byte_back(work: Work) -> None:
+    before = work.bytes()
+    if work.case.refusal:
+        with pytest.raises(PlanError, match=work.case.refusal):
+            work.plan()
+        return
+    plan = work.plan()
+    assert not plan.empty
+    only_ours_changed(plan, work)
+    apply_plan(plan, work.site.nginx, work.state, now=NOW)
+    work.site.nginx.test()
+    applied = work.bytes()
+    assert applied != before
+    places = [p for p in identity_map(read_config(work.site.nginx)) if p.where.startswith(work.include)]
+    proven = [p for p in places if p.value("ssl_verify") == "on"]
+    assert [p.value("ssl_certificate") for p in proven] == [f"{work.site.directory}/tls/client.crt"]
+
+    again = work.plan()
+    assert again.empty, again.diff()
+    undo(work.site.nginx, work.state, now=NOW)
+    assert work.bytes() == before
+    work.site.nginx.test()
+
+
+def only_ours_changed(plan: Plan, work: Work) -> None:
+    """In the user's files upstream TLS lines go, our includes come (and $proxy_host's value); every comment stays."""
+    edited = {name: data for name, data in plan.after().items() if not name.startswith(work.include)}
+    assert edited
+    for name, after in edited.items():
+        before = plan.before[name]
+        old, new = [t.text for t in tokenize(before, name)], [t.text for t in tokenize(after, name)]
+        came = [token for token in new if token not in old and token != b"include"]
+        assert all(token.startswith((work.include.encode(), b"localhost:")) for token in came), came
+        gone = {token for token in set(old) - set(new) if token.startswith(b"proxy_")}
+        assert all(re.match(rb"proxy_(pass|redirect|ssl_\w+)$", token) for token in gone), gone
+        kept = COMMENT.findall(after)
+        assert all(comment in kept for comment in COMMENT.findall(before) if b";" not in comment)
+        assert after.count(b"\r\n") - before.count(b"\r\n") in (0, after.count(b"\n") - before.count(b"\n"))
