@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.agent.sites import Site, site
+from tests.rig.nginx import programs
 from troth.agent.rotation import STEPS
 from troth.agent.state import JOURNAL
 from troth.cli.demo.stage import attempt
@@ -23,7 +24,7 @@ from troth.x509.pem import parse_certificates
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module", params=["bundled", "system"])
+@pytest.fixture(scope="module", params=list(programs()))
 def crashing(request: pytest.FixtureRequest) -> Iterator[Site]:
     with site(str(request.param)) as found:
         yield found

@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from tests.agent.sites import site
+from tests.rig.nginx import programs
 from troth.cli.demo import acts
 
 
 @pytest.mark.timeout(170)
-@pytest.mark.parametrize("nginx", ["bundled", "system"])
+@pytest.mark.parametrize("nginx", list(programs()))
 def test_no_request_is_lost_and_old_identities_go(nginx: str) -> None:
     with site(nginx) as found:
         section = asyncio.run(acts.rotations(found.stage, found.proxy, 50, 16, 10_000))

@@ -8,7 +8,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -41,8 +41,7 @@ from troth.x509.names import SubjectNames, alternative_names, common_name, split
 from troth.x509.pem import to_pem
 
 
-@dataclass(frozen=True, slots=True)
-class Issued:
+class Issued(NamedTuple):
     """A signed certificate that nobody has seen yet, and the provisioner it is recorded under."""
 
     serial: int
@@ -51,8 +50,7 @@ class Issued:
     provisioner: Provisioner | None
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A certificate request whose self-signature was checked, and its key, read once."""
 
     csr: x509.CertificateSigningRequest

@@ -2,9 +2,10 @@
 
 import hashlib
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -56,8 +57,7 @@ _SHA256_WITH_RSA = der.sequence(der.object_id("1.2.840.113549.1.1.11"), der.NULL
 NO_NAME = der.sequence()
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """Everything of a certificate but its signature; subject, key (SubjectPublicKeyInfo) and extensions are DER."""
 
     subject: bytes
@@ -74,13 +74,22 @@ def check_key(key: object) -> PublicKey:
         ForbiddenError: RSA of less than 2048 bits.
         MalformedError: another kind of key.
     """
-    if isinstance(key, rsa.RSAPublicKey):
+    kind = _kind_of_key(cast(Hashable, type(key)))
+    if kind == "RSA":
+        assert isinstance(key, rsa.RSAPublicKey)
         if key.key_size < MIN_RSA_BITS:
             raise ForbiddenError(f"RSA key of the request has {key.key_size} bits, expected at least {MIN_RSA_BITS}")
         return key
-    if isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
-        return key
+    if kind:
+        return cast(PublicKey, key)
     raise MalformedError("certificate request has an unsupported kind of key: expected EC, RSA or Ed25519")
+
+
+@lru_cache(maxsize=64)
+def _kind_of_key(kind: Hashable) -> str:
+    """``RSA``, ``EC`` or ``Ed25519``, or nothing; asked once for each class, since these classes answer slowly."""
+    kinds = ((rsa.RSAPublicKey, "RSA"), (ec.EllipticCurvePublicKey, "EC"), (ed25519.Ed25519PublicKey, "Ed25519"))
+    return next((name for base, name in kinds if issubclass(cast(type, kind), base)), "")
 
 
 def subject_name(common_name: str, defaults: Mapping[str, Any]) -> bytes:

@@ -1,15 +1,14 @@
 """The validity period of a new certificate, from what was asked, what is allowed, and now (step's formulas)."""
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from troth.ca import ForbiddenError, MalformedError
 from troth.ca.claims import Claims
 from troth.durations import DurationError, format_duration, parse_time_or_duration
 
 
-@dataclass(frozen=True, slots=True)
-class Window:
+class Window(NamedTuple):
     """Both ends, whole seconds, UTC."""
 
     not_before: datetime
@@ -20,8 +19,7 @@ class Window:
         return self.not_after - self.not_before
 
 
-@dataclass(frozen=True, slots=True)
-class Wish:
+class Wish(NamedTuple):
     """``notBefore`` and ``notAfter`` of a request: a time, a duration, or None when not given."""
 
     not_before: datetime | timedelta | None = None

@@ -1,6 +1,7 @@
 """Routes of the step interface, at ``/`` and at ``/1.0``, and one place where errors become statuses."""
 
 import asyncio
+import itertools
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -45,13 +46,16 @@ _STATUSES: tuple[tuple[type[TrothError], int], ...] = (
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
+INSTANCE: web.AppKey[str] = web.AppKey("instance", str)
+_NUMBERS = itertools.count(1)
 LOG: web.AppKey[Log] = web.AppKey("log", Log)
 
 
 def create_app(service: Service, log: Log) -> web.Application:
     """The application; `service` does the work, `log` hears of every refusal."""
     app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY_BYTES)
-    app[SERVICE], app[LOG] = service, log
+    # Request ids have the form of a UUID: the process at random, then the number of the request.
+    app[SERVICE], app[LOG], app[INSTANCE] = service, log, f"{uuid.uuid4()}"[:24]
     for prefix in ("", "/1.0"):
         _add_routes(app.router, prefix)
     app.router.add_route("*", "/admin/{rest:.*}", _absent("the administration interface is not served"))
@@ -84,7 +88,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Errors in step's shape, the request id on every answer."""
     identifier = request.headers.get("X-Request-Id") or request.headers.get("X-Smallstep-Id") or ""
     if not identifier or len(identifier) > MAX_REQUEST_ID or not identifier.isprintable():
-        identifier = str(uuid.uuid4())
+        identifier = f"{request.app[INSTANCE]}{next(_NUMBERS):012x}"
     try:
         response = await handler(request)
     except TrothError as error:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from troth.ca import MalformedError, UnsupportedError
 from troth.ca.validity import Wish, parse_wish
@@ -12,8 +12,7 @@ REASON_CODES = range(11)
 MAX_SERIAL_BITS = 160
 
 
-@dataclass(frozen=True, slots=True)
-class SignMessage:
+class SignMessage(NamedTuple):
     """``POST /sign``."""
 
     csr: str

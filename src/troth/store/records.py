@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from troth.store import StoreError
 
@@ -15,8 +15,7 @@ class AlreadyRevokedError(StoreError):
     """The serial was revoked before; that stands, and only the token of the change is recorded."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedCertificate:
+class IssuedCertificate(NamedTuple):
     """A certificate as it left the authority. `provisioner_*` are empty when none granted it."""
 
     serial: int
@@ -28,8 +27,7 @@ class IssuedCertificate:
     provisioner_kind: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SpentToken:
+class SpentToken(NamedTuple):
     """A token by its id; after `ends` it is refused for its age and need not be remembered."""
 
     identifier: str
@@ -49,8 +47,7 @@ class Revocation:
     mtls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """Recorded wholly or not at all."""
 
     token: SpentToken | None = None

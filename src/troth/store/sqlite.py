@@ -14,6 +14,7 @@ from troth.store.records import AlreadyRevokedError, Change, Revocation, TokenSp
 
 BUSY_TIMEOUT_SECONDS = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
+COMMITS_BETWEEN_LOOKS = 64
 TOKEN_MARGIN = timedelta(minutes=5)
 MIGRATIONS = (
     """
@@ -53,6 +54,7 @@ class SQLiteStore:
 
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
+        self._commits = 0
         self._wal = path.with_name(path.name + "-wal")
 
     def apply(self, changes: list[Change]) -> list[StoreError | None]:
@@ -108,6 +110,9 @@ class SQLiteStore:
 
     def _cap_wal(self) -> None:
         """A steady writer starves the automatic checkpoint, and the log would grow without limit."""
+        self._commits += 1
+        if self._commits % COMMITS_BETWEEN_LOOKS:
+            return
         with contextlib.suppress(OSError, sqlite3.Error):
             if self._wal.stat().st_size > WAL_LIMIT_BYTES:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -11,7 +11,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
     load_der_private_key,
+    load_der_public_key,
     load_pem_private_key,
+    load_pem_public_key,
 )
 from cryptography.x509 import Certificate, CertificateSigningRequest, SubjectKeyIdentifier
 
@@ -101,6 +103,26 @@ def parse_private_key(data: bytes, password: bytes | None = None, what: str = "k
 
 def _is_encrypted(data: bytes) -> bool:
     return b"ENCRYPTED" in data
+
+
+def parse_public_key(data: bytes, what: str = "key") -> PublicKey:
+    """Read a PEM (``PUBLIC KEY`` or ``RSA PUBLIC KEY``) or DER public key.
+
+    Raises:
+        KeyMaterialError: it is not a public key, or of a kind not supported.
+    """
+    try:
+        key = (load_der_public_key if data[:1] == b"\x30" else load_pem_public_key)(data)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise KeyMaterialError(f"{what} is not a readable public key: expected PEM, EC, RSA or Ed25519") from error
+    if not isinstance(key, PublicKey):
+        raise KeyMaterialError(f"{what} is of an unsupported kind: expected EC, RSA or Ed25519")
+    return key
+
+
+def public_pem(key: PublicKey) -> str:
+    """A public key as a PEM block ``PUBLIC KEY``."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def public_der(key: PublicKey) -> bytes:

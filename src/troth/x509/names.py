@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -15,8 +15,7 @@ class NameSyntaxError(X509Error):
     """A name cannot be put into a certificate."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectNames:
+class SubjectNames(NamedTuple):
     """Subject alternative names by kind, each kind in the order given."""
 
     dns: tuple[str, ...] = ()
