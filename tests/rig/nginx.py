@@ -26,7 +26,7 @@ def programs() -> dict[str, Path | None]:
 
 def program(name: str) -> Path:
     """One of `programs`, or the test is skipped."""
-    found = programs()[name]
+    found = programs().get(name)
     if found is None:
         pytest.skip(f"no {name} nginx on this machine")
     return found
