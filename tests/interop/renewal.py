@@ -1,12 +1,17 @@
 """Section 4: renewal over mutual TLS and by token, and the commands around it."""
 
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.interop import material
 from tests.interop.http import refused
 from tests.interop.matrix import operation
-from tests.interop.stage import Side
+from tests.interop.stage import Answer, Side
+from troth.client.tokens import Validity, renewal_token
+from troth.x509.keys import parse_private_key
 
 
 def extensions(certificate: x509.Certificate) -> dict[str, bytes]:
@@ -130,3 +135,30 @@ def renew_foreign(side: Side) -> str:
     except (ssl.SSLError, ConnectionError):
         return "refuses (TLS alert)"
     raise AssertionError("the handshake went through")
+
+
+def _bearer(side: Side, crt: Path, key: Path, **changes: str) -> Answer:
+    chain = material.load(crt)
+    now = datetime.now(UTC)
+    token = renewal_token(
+        parse_private_key(key.read_bytes()), chain, side.url, Validity(now, now + timedelta(minutes=5))
+    )
+    scheme = changes.get("scheme", "Bearer")
+    return side.http("POST", changes.get("path", "/renew"), headers={"Authorization": f"{scheme} {token}"})
+
+
+@operation("4.2", "POST /renew with a token by the certificate's key")
+def renew_bearer(side: Side) -> None:
+    crt, key = side.certificate("bearer.example")
+    answer = _bearer(side, crt, key)
+    assert answer.status == 201 and answer.json["certChain"][1:] == [answer.json["ca"]]
+
+
+@operation("4.2", "the scheme is exactly Bearer")
+def renew_bearer_scheme(side: Side) -> str:
+    return refused(_bearer(side, *side.certificate("bearer.example"), scheme="bearer"), 400)
+
+
+@operation("4.5", "POST /rekey takes no token")
+def rekey_bearer(side: Side) -> str:
+    return refused(_bearer(side, *side.certificate("bearer.example"), path="/rekey"), 400)

@@ -18,6 +18,7 @@ MAX_LIFETIME = timedelta(hours=1)
 MAX_TOKEN_CHARACTERS = 64 * 1024
 ALGORITHMS = ["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"]
 _REGISTRY = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
+_REGISTRY.max_header_length = MAX_TOKEN_CHARACTERS  # a header may carry a chain of certificates
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SecurityWarning)  # "EdDSA" is what step's clients write
     _ALGORITHMS = {name: _REGISTRY.get_alg(name) for name in ALGORITHMS}
@@ -76,7 +77,7 @@ def parse_token(text: str) -> Token:
     if len(text) > MAX_TOKEN_CHARACTERS:
         raise UnauthorizedError("token is too large")
     try:
-        parsed = jws.extract_compact(text.encode("ascii"))
+        parsed = jws.extract_compact(text.encode("ascii"), registry=_REGISTRY)
         header, claims = parsed.headers(), json.loads(parsed.payload)
     except (JoseError, ValueError, RecursionError) as error:
         raise UnauthorizedError("token is not a compact JWS") from error

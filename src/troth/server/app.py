@@ -218,7 +218,11 @@ async def sign(request: web.Request) -> web.Response:
 
 
 async def renew(request: web.Request) -> web.Response:
+    """A client certificate of the connection goes before a token."""
     peer = peer_certificate(request)
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if peer is None and scheme == "Bearer" and token:
+        return _issued(await request.app[SERVICE].renew_by_token(token))
     if peer is None:
         raise MalformedError("missing client certificate")
     return _issued(await request.app[SERVICE].renew(peer))

@@ -5,8 +5,11 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from troth.ca import CAError, ForbiddenError, MalformedError
+from cryptography import x509
+
+from troth.ca import CAError, ForbiddenError, MalformedError, RenewalRefusedError, UnauthorizedError
 from troth.ca.authority import Authority, Issued, Request, serial_from
+from troth.ca.certified import RENEWAL_ISSUER, authorize_renewal
 from troth.ca.profile import check_key
 from troth.host import clock
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
@@ -73,8 +76,31 @@ class Service:
         """``POST /rekey`` over mutual TLS: as renewal, with the key of a request."""
         return await self._deliver(self._renewed(peer, _request(parse_rekey(body))), None)
 
+    async def renew_by_token(self, text: str) -> bytes:
+        """``POST /renew`` with a bearer token signed by the certificate's own key, which may have expired.
+
+        Raises:
+            CAError: the token does not hold, or the certificate may not be renewed; a verified token is spent.
+            StoreError: the token was used before, or nothing could be recorded.
+        """
+        now = clock.now()
+        asked = authorize_renewal(text, self.authority.roots, self.authority.audiences, now)
+        token = SpentToken(asked.identifier, asked.end)
+        try:
+            issued = self._successor(asked.certificate, None)
+            if issued.provisioner is None:
+                raise RenewalRefusedError("certificate names no provisioner: it can be renewed over mutual TLS only")
+            if asked.issuer not in (RENEWAL_ISSUER, issued.provisioner.name):
+                raise UnauthorizedError(f"issuer of the renewal token is {asked.issuer!r}, expected {RENEWAL_ISSUER!r}")
+        except CAError:
+            await self._commit.record(Change(token=token))
+            raise
+        return await self._deliver(issued, token)
+
     def _renewed(self, peer: bytes, request: Request | None) -> Issued:
-        old = parse_certificate_der(peer, "client certificate")
+        return self._successor(parse_certificate_der(peer, "client certificate"), request)
+
+    def _successor(self, old: x509.Certificate, request: Request | None) -> Issued:
         now = clock.now()
         key = check_key(request.key) if request is not None else None
         recorded, revoked = self.store.provisioner_of(old.serial_number), self.store.is_revoked(old.serial_number)
