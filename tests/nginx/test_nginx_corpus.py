@@ -41,6 +41,7 @@ class Work:
 
     case: Case
     site: Site
+    port: int = 29_999
 
     @property
     def state(self) -> Path:
@@ -54,7 +55,7 @@ class Work:
         tls = self.site.directory / "tls"
         identity = Identity("one", str(tls / "client.crt"), str(tls / "client.key"), str(tls / "ca.crt"))
         wanted = Declaration(self.case.server, self.case.location, identity, self.case.upstream, self.case.name)
-        witnesses = Witnesses(str(self.state / "witness"), {"one": 29_999})
+        witnesses = Witnesses(str(self.state / "witness"), {"one": self.port})
         config = read_config(self.site.nginx)
         return make_plan(config, [wanted], [identity], self.site.nginx.capabilities(), self.include, witnesses)
 

@@ -52,11 +52,13 @@ class Pki:
         purposes: tuple[x509.ObjectIdentifier, ...] = (CLIENT, SERVER),
         ended: bool = False,
         leaf_only: bool = False,
+        also: tuple[str, ...] = (),
     ) -> Pair:
-        """A certificate for `name`, written as ``<file>.crt`` and ``<file>.key``."""
+        """A certificate for `name` and others, written as ``<file>.crt`` and ``<file>.key``."""
         key = generate_key()
         issuer = f"{self.name} Intermediate"
-        leaf = self._sign(name, key, issuer, self._key, purposes=purposes, shift=-25 * HOUR if ended else 0 * HOUR)
+        shift = -25 * HOUR if ended else 0 * HOUR
+        leaf = self._sign(name, key, issuer, self._key, purposes=purposes, shift=shift, also=also)
         chain = (leaf,) if leaf_only else (leaf, self.intermediate)
         certificate, private = self.directory / f"{file or name}.crt", self.directory / f"{file or name}.key"
         certificate.write_text(bundle_to_pem(list(chain)))
@@ -86,6 +88,7 @@ class Pki:
         length: int | None = None,
         purposes: tuple[x509.ObjectIdentifier, ...] = (),
         shift: timedelta = 0 * HOUR,
+        also: tuple[str, ...] = (),
     ) -> x509.Certificate:
         now = datetime.now(UTC) + shift
         builder = x509.CertificateBuilder(
@@ -99,7 +102,7 @@ class Pki:
         if length is not None:
             builder = builder.add_extension(x509.BasicConstraints(True, length), critical=True)
         else:
-            names = x509.SubjectAlternativeName(split_names([subject]).general_names())
+            names = x509.SubjectAlternativeName(split_names([subject, *also]).general_names())
             builder = builder.add_extension(names, critical=False)
             builder = builder.add_extension(x509.ExtendedKeyUsage(list(purposes)), critical=False)
         return builder.sign(signer, hashes.SHA256())

@@ -1,14 +1,14 @@
 """The configuration of an nginx, as it sees it itself or, where it refuses it, as we read it."""
 
-import glob
 import os
 import re
 from pathlib import Path
 
 from troth.agent import AgentError
+from troth.host.configuration import read_from_disk
 from troth.host.files import read_file
 from troth.host.nginx import Nginx
-from troth.nginx.tree import Config, Directive, include_pattern, is_pattern, parse_config, plain_path
+from troth.nginx.tree import Config, parse_config
 
 _DUMP_MARK = re.compile(rb"# configuration file (.+):\n")
 
@@ -62,19 +62,4 @@ def read_unverified(nginx: Nginx) -> Config:
         HostError: a file cannot be read.
         SyntaxProblem: it is broken for us too.
     """
-    main = plain_path(str(nginx.main))
-    files: dict[str, bytes] = {main: read_file(nginx.main)}
-    while True:
-        config = parse_config(files, main)
-        wanted = {p for d in config.root.walk() if d.name == "include" for p in _matches(d, str(Path(main).parent))}
-        if wanted <= set(files):
-            return config
-        files |= {name: read_file(Path(name)) for name in wanted - set(files)}
-
-
-def _matches(include: Directive, base: str) -> list[str]:
-    if not include.arguments:
-        return []
-    pattern = include_pattern(include, base)
-    paths = glob.glob(pattern) if is_pattern(pattern) else [pattern]  # noqa: PTH207 - absolute, and nginx matches by glob(3)
-    return [plain_path(path) for path in paths if Path(path).is_file()]
+    return read_from_disk(nginx.main)

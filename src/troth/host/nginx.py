@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from troth.host import HostError
+from troth.host.configuration import read_from_disk
 from troth.host.files import read_file
 from troth.nginx import NginxError
 from troth.nginx.capabilities import Capabilities, parse_capabilities
@@ -139,18 +140,13 @@ class Nginx:
         return None if name == "stderr" or name.startswith(("syslog:", "memory:")) else self.base / name
 
     def _setting(self, name: str) -> str:
-        """The first argument of a directive outside all blocks, from ``-g`` or the main file; empty when not set."""
-        for text in (" ".join(self.extra[1::2]).encode(), self._main_text()):
-            with contextlib.suppress(NginxError):
-                found = parse_config({"main": text}, "main").root.first(name)
-                if found is not None and found.arguments:
-                    return found.arguments[0]
+        """The first argument of a directive outside all blocks, from ``-g`` or the files; empty when not set."""
+        with contextlib.suppress(NginxError, HostError):
+            said = parse_config({"main": " ".join(self.extra[1::2]).encode()}, "main").root.first(name)
+            found = said or read_from_disk(self.main).root.first(name)
+            if found is not None and found.arguments:
+                return found.arguments[0]
         return ""
-
-    def _main_text(self) -> bytes:
-        with contextlib.suppress(HostError):
-            return read_file(self.main)
-        return b""
 
     def generation(self) -> Generation:
         """The running master and its serving workers; those shutting down are not among them.

@@ -36,8 +36,8 @@ def apply_edits(files: Mapping[str, bytes], edits: Sequence[Edit]) -> dict[str, 
     return changed
 
 
-def replacement(data: bytes, spans: Sequence[tuple[int, int]], text: bytes, file: str) -> list[Edit]:
-    """Take directives away and put one line where the first of them stood.
+def replacement(data: bytes, spans: Sequence[tuple[int, int]], text: bytes | None, file: str) -> list[Edit]:
+    """Take directives away and, when there is a `text`, put it as one line where the first of them stood.
 
     Whole lines go when nothing but these directives stands on them; `text` gets the indent and line end of its place,
     and loses its comment where it must stand beside something else.
@@ -57,18 +57,34 @@ def replacement(data: bytes, spans: Sequence[tuple[int, int]], text: bytes, file
             edits[-1] = Edit(file, edits[-1].start, last, edits[-1].text)
         elif whole:
             newline = eol(data, start) if data[:last].endswith(b"\n") else b""
-            edits.append(Edit(file, first, last, data[first:start] + text + newline if index == 0 else b""))
-        elif index == 0 and not data[first:start].strip() and bare[end:last].lstrip().startswith(b"#"):
+            put = data[first:start] + text + newline if index == 0 and text is not None else b""
+            edits.append(Edit(file, first, last, put))
+        elif (
+            index == 0
+            and text is not None
+            and not data[first:start].strip()
+            and bare[end:last].lstrip().startswith(b"#")
+        ):
             # A comment behind it gets a line of its own.
             end += len(data[end:last]) - len(data[end:last].lstrip(b" \t"))
             edits.append(Edit(file, start, end, text + eol(data, start) + data[first:start]))
-        elif index == 0:
+        elif index == 0 and text is not None:
             edits.append(Edit(file, start, end, _beside(text)))
         else:
             while data[end : end + 1] in (b" ", b"\t"):
                 end += 1
             edits.append(Edit(file, start, end, b""))
     return edits
+
+
+def after_line(data: bytes, end: int, text: bytes, file: str) -> Edit:
+    """Put a line below the directive that ends at `end`, indented like it; beside it in a one-line block."""
+    first, last = line_start(data, end), line_end(data, end)
+    rest = data[end:last].strip()
+    if not data[:last].endswith(b"\n") or (rest and not rest.startswith(b"#")):
+        return Edit(file, end, end, b" " + _beside(text))
+    line = data[first:last]
+    return Edit(file, last, last, line[: len(line) - len(line.lstrip(b" \t"))] + text + eol(data, end))
 
 
 def _beside(text: bytes) -> bytes:

@@ -7,9 +7,9 @@ from troth.nginx.binding import bind
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.declaration import Declaration as Declaration
 from troth.nginx.declaration import PlanError as PlanError
-from troth.nginx.edits import Edit, after_brace, apply_edits, replacement, unified
+from troth.nginx.edits import Edit, after_brace, after_line, apply_edits, replacement, unified
 from troth.nginx.map import http_servers, listen_ports, location_path, locations, server_names
-from troth.nginx.preserve import variable_edits
+from troth.nginx.preserve import last_header_end, variable_edits
 from troth.nginx.render import (
     Binding,
     Identity,
@@ -225,9 +225,13 @@ def _location_edits(config: Config, location: Directive, binding: Binding, inclu
     line = f"include {quote(file)};  {MARK}".encode("utf-8", "surrogateescape")
     edits = variable_edits(config, location, parse_target(binding.url), include_dir)
     edits = [edit for edit in edits if not any(c.start <= edit.start < c.end for c in replaced)]
+    spans = [(c.start, c.end) for c in replaced]
+    place = last_header_end(location, include_dir)
+    if any(header.name == "Host" for header in binding.headers) and place > min(spans, default=(0, 0))[0]:
+        return [*replacement(data, spans, None, location.file), after_line(data, place, line, location.file), *edits]
     if not replaced:
         return [after_brace(data, location.open, line, location.file), *edits]
-    return [*replacement(data, [(c.start, c.end) for c in replaced], line, location.file), *edits]
+    return [*replacement(data, spans, line, location.file), *edits]
 
 
 def _is_replaced(directive: Directive) -> bool:

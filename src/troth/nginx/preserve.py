@@ -63,7 +63,19 @@ def headers(location: Directive, target: Target, host: str, include_dir: str) ->
         notes.append(
             f"{location.where}: Connection is set by the configuration and stays; upstream connections may not be kept"
         )
-    return (*added, *copied), notes
+    # nginx sends its own Host after the lines of the configuration.
+    return (*copied, *added), notes
+
+
+def last_header_end(location: Directive, include_dir: str) -> int:
+    """Where the location's own header lines end in its file, those it includes too; -1 when it has none."""
+    end, last = -1, -1
+    for child in location.children:
+        if child.file == location.file:
+            last = child.end
+        if child.name == "proxy_set_header" and not is_ours(child, include_dir):
+            end = last
+    return end
 
 
 def host_note(location: Directive, target: Target, verify: str, include_dir: str) -> str:
