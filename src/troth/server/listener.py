@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import random
 import signal
 import socket
@@ -64,6 +65,19 @@ async def serve(listening: Listening, ready: Callable[[], object]) -> None:
         store.close()
 
 
+class _Quiet(logging.Handler):
+    """What the HTTP library has to say about requests it could not read: one line in our log, no stack."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        reason = " ".join(str(error or record.getMessage()).split())
+        self._log.refusal("request is not HTTP that can be read", error=reason[:200])
+
+
 class _Process:
     def __init__(self, listening: Listening, store: SQLiteStore) -> None:
         self._listening = listening
@@ -80,6 +94,8 @@ class _Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        library = logging.getLogger("aiohttp.server")
+        library.handlers, library.propagate = [_Quiet(self._log)], False
         runner = web.AppRunner(
             create_app(self._service, self._log),
             access_log=None,

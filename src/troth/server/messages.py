@@ -116,4 +116,9 @@ def _text(value: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(member, str):
         raise MalformedError(f"{name} is not a text")
+    if not member.isascii():
+        try:
+            member.encode()
+        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
+            raise MalformedError(f"{name} is not valid Unicode") from error
     return member
