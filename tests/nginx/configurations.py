@@ -68,6 +68,16 @@ class Style:
 
     for_crossplane: bool = False
     eol: bytes = b"\n"
+    names: tuple[bytes, ...] = (
+        b"server",
+        b"location",
+        b"proxy_pass",
+        b"add_header",
+        b"x",
+        b"map",
+        b"types",
+        b"caf\xc3\xa9",
+    )
 
 
 def _gap(draw: st.DrawFn, style: Style, *, needed: bool) -> bytes:
@@ -75,9 +85,6 @@ def _gap(draw: st.DrawFn, style: Style, *, needed: bool) -> bytes:
     if not style.for_crossplane:
         blanks.append(b"\r")
     return b"".join(draw(st.lists(st.sampled_from(blanks), min_size=1 if needed else 0, max_size=2)))
-
-
-NAMES = st.sampled_from([b"server", b"location", b"proxy_pass", b"add_header", b"x", b"map", b"types", b"caf\xc3\xa9"])
 
 
 def _directive(draw: st.DrawFn, text: Text, style: Style, depth: int) -> Expected:
@@ -91,7 +98,7 @@ def _directive(draw: st.DrawFn, text: Text, style: Style, depth: int) -> Expecte
         text.data += b"{" + result.lua + b"}"
         result.where = (start, len(text.data))
         return result
-    values = [draw(NAMES), *draw(st.lists(VALUES, max_size=3))]
+    values = [draw(st.sampled_from(style.names)), *draw(st.lists(VALUES, max_size=3))]
     for index, value in enumerate(values):
         text.data += (_gap(draw, style, needed=True) if index else b"") + _written(draw, value)
     result.words = values
@@ -121,3 +128,45 @@ def configurations(draw: st.DrawFn, *, for_crossplane: bool = False) -> tuple[by
     # The last line of a file often ends without a newline, inside a comment too.
     text.data += draw(st.sampled_from([b"", b"\n", b" # end"]))
     return bytes(text.data), expected
+
+
+@st.composite
+def sites(draw: st.DrawFn) -> bytes:
+    """A text with one location ``/x`` that talks TLS, among directives that mean nothing to a plan."""
+    style = Style(eol=draw(st.sampled_from([b"\n", b"\r\n"])), names=(b"add_header", b"x", b"map", b"if"))
+    text = Text()
+
+    def filler() -> None:
+        _block(draw, text, style, 1)
+
+    def say(*words: bytes, end: bytes = b";") -> None:
+        text.data += _gap(draw, style, needed=False)
+        for index, word in enumerate(words):
+            text.data += (_gap(draw, style, needed=True) if index else b"") + word
+        text.data += _gap(draw, style, needed=False) + end
+
+    filler()
+    say(b"http", end=b"{")
+    filler()
+    say(b"server", end=b"{")
+    say(b"server_name", b"app.test")
+    filler()
+    say(b"location", b"/x", end=b"{")
+    lines = [
+        (b"proxy_pass", b"https://up.test:8443"),
+        (b"proxy_ssl_certificate", b"client.crt"),
+        (b"proxy_ssl_certificate_key", b"client.key"),
+        (b"proxy_set_header", b"X-A", b"'b c'"),
+        (b"proxy_set_header", b"Host", b"$proxy_host"),
+        (b"proxy_ssl_verify", b"off"),
+        (b"proxy_redirect", b"default"),
+    ]
+    for line in draw(st.permutations(lines))[: draw(st.integers(0, len(lines)))]:
+        if line != lines[0]:
+            say(*line)
+    say(*lines[0])
+    filler()
+    for _ in range(3):
+        text.data += _gap(draw, style, needed=False) + b"}"
+    text.data += draw(st.sampled_from([b"", b"\n", b" # end"]))
+    return bytes(text.data)

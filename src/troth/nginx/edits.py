@@ -42,38 +42,45 @@ def replacement(data: bytes, spans: Sequence[tuple[int, int]], text: bytes | Non
     Whole lines go when nothing but these directives stands on them; `text` gets the indent and line end of its place,
     and loses its comment where it must stand beside something else.
     """
-    spans = sorted(spans)
     bare = bytearray(data)
     for start, end in spans:
         bare[start:end] = b" " * (end - start)
     edits: list[Edit] = []
-    lines = False  # whether the last edit is one of whole lines
-    for index, (start, end) in enumerate(spans):
+    for group in _by_lines(data, sorted(spans)):
+        start, end = group[0][0], group[-1][1]
         first, last = line_start(data, start), line_end(data, end)
-        overlaps = bool(edits) and first < edits[-1].end
-        whole = not bare[first:last].strip() and (lines or not overlaps)
-        lines = whole
-        if whole and overlaps:
-            edits[-1] = Edit(file, edits[-1].start, last, edits[-1].text)
-        elif whole:
+        rest = bare[end:last].lstrip(b" \t")
+        put = b"" if edits or text is None else text
+        if not bare[first:last].strip():
             newline = eol(data, start) if data[:last].endswith(b"\n") else b""
-            put = data[first:start] + text + newline if index == 0 and text is not None else b""
-            edits.append(Edit(file, first, last, put))
-        elif (
-            index == 0
-            and text is not None
-            and not data[first:start].strip()
-            and bare[end:last].lstrip().startswith(b"#")
-        ):
+            edits.append(Edit(file, first, last, data[first:start] + put + newline if put else b""))
+        elif put and rest.startswith(b"#") and not bare[first:end].strip():
             # A comment behind it gets a line of its own.
-            end += len(data[end:last]) - len(data[end:last].lstrip(b" \t"))
-            edits.append(Edit(file, start, end, text + eol(data, start) + data[first:start]))
-        elif index == 0 and text is not None:
-            edits.append(Edit(file, start, end, _beside(text)))
+            edits.append(Edit(file, start, last - len(rest), put + eol(data, start) + data[first:start]))
         else:
-            while data[end : end + 1] in (b" ", b"\t"):
-                end += 1
-            edits.append(Edit(file, start, end, b""))
+            edits += _inline(data, group, _beside(put), file)
+    return edits
+
+
+def _by_lines(data: bytes, spans: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Spans that share a line together."""
+    groups: list[list[tuple[int, int]]] = []
+    for span in spans:
+        if groups and line_start(data, span[0]) < line_end(data, groups[-1][-1][1]):
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups
+
+
+def _inline(data: bytes, spans: Sequence[tuple[int, int]], text: bytes, file: str) -> list[Edit]:
+    """Bytes of directives that stand among others, with the blanks behind those that nothing replaces."""
+    edits = []
+    for index, (start, end) in enumerate(spans):
+        put = text if index == 0 else b""
+        while not put and data[end : end + 1] in (b" ", b"\t"):
+            end += 1
+        edits.append(Edit(file, start, end, put))
     return edits
 
 

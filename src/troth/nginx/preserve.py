@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.declaration import PlanError
 from troth.nginx.edits import Edit
-from troth.nginx.map import effective, effective_list
+from troth.nginx.map import effective
 from troth.nginx.render import CIPHERS, PROTOCOLS, Header
 from troth.nginx.target import Target
 from troth.nginx.tree import Config, Directive
@@ -27,6 +27,16 @@ def in_force(location: Directive, name: str, include_dir: str) -> Directive | No
             return found
         node = node.parent
     return None
+
+
+def lines_in_force(block: Directive | None, name: str, include_dir: str) -> list[Directive]:
+    """A list directive in effect, as the user wrote it."""
+    while block is not None:
+        found = [d for d in block.find(name) if not is_ours(d, include_dir)]
+        if found:
+            return found
+        block = block.parent
+    return []
 
 
 def is_ours(directive: Directive, include_dir: str) -> bool:
@@ -53,7 +63,7 @@ def headers(location: Directive, target: Target, host: str, include_dir: str) ->
     those it inherited, because ours would drop them.
     """
     own = [d for d in location.find("proxy_set_header") if not is_ours(d, include_dir)]
-    inherited = [] if own or location.parent is None else effective_list(location.parent, "proxy_set_header")
+    inherited = [] if own else lines_in_force(location.parent, "proxy_set_header", include_dir)
     present = {d.arguments[0].lower(): d for d in (*own, *inherited) if d.arguments}
     copied = [Header(d.arguments[0], _said(d.arguments[1], target)) for d in inherited if len(d.arguments) == 2]
     added = [Header("Connection", "")] if "connection" not in present else []
@@ -81,9 +91,8 @@ def last_header_end(location: Directive, include_dir: str) -> int:
 def host_note(location: Directive, target: Target, verify: str, include_dir: str) -> str:
     """Said when a Host of the user's own may differ from the server name, which was perhaps not sent before."""
     before = in_force(location, "proxy_ssl_server_name", include_dir)
-    given = [
-        d for d in effective_list(location, "proxy_set_header") if d.arguments and d.arguments[0].lower() == "host"
-    ]
+    lines = lines_in_force(location, "proxy_set_header", include_dir)
+    given = [d for d in lines if d.arguments and d.arguments[0].lower() == "host"]
     if not given or (before is not None and before.arguments == ("on",)):
         return ""
     value = _said(given[0].arguments[-1], target)
@@ -99,7 +108,7 @@ def redirects(location: Directive, target: Target, include_dir: str) -> tuple[tu
     """nginx's default rewriting of Location headers names the proxy_pass URL, which is ours now: say it explicitly."""
     lines = location.find("proxy_redirect")
     own = [d.arguments for d in lines if not is_ours(d, include_dir)]
-    outer = effective_list(location.parent, "proxy_redirect") if location.parent is not None and not own else []
+    outer = [] if own else lines_in_force(location.parent, "proxy_redirect", include_dir)
     # Beside lines of the user's own ours stand for a "default" that we took away.
     default = not own or ("default",) in own or len(own) < len(lines)
     if outer or ("off",) in own or not default:
