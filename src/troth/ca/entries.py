@@ -10,15 +10,7 @@ from typing import Any
 from troth.ca import ConfigurationError
 from troth.durations import DurationError, format_duration, parse_duration
 
-TEXT, LIST, SWITCH, NUMBER, DURATION, BYTES, BYTES_LIST = (
-    "text",
-    "list",
-    "switch",
-    "number",
-    "duration",
-    "bytes",
-    "bytes list",
-)
+TEXT, LIST, SWITCH, NUMBER, DURATION, FILE = "text", "list", "switch", "number", "duration", "file"
 CHALLENGES = ("http-01", "dns-01", "tls-alpn-01", "device-attest-01")
 ATTESTATION_FORMATS = ("apple", "step", "tpm")
 
@@ -54,17 +46,17 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         Setting("scope", "scopes", LIST),
         Setting("auth-param", "authParams", LIST),
     ),
-    "X5C": (Setting("x5c-roots", "roots", BYTES, required=True),),
-    "K8SSA": (Setting("public-key", "publicKeys", BYTES, required=True),),
+    "X5C": (Setting("x5c-roots", "roots", FILE, required=True),),
+    "K8SSA": (Setting("public-key", "publicKeys", FILE, required=True),),
     "ACME": (
         Setting("force-cn", "forceCN", SWITCH),
         Setting("require-eab", "requireEAB", SWITCH),
         Setting("challenge", "challenges", LIST, allowed=CHALLENGES),
         Setting("attestation-format", "attestationFormats", LIST, allowed=ATTESTATION_FORMATS),
-        Setting("attestation-roots", "attestationRoots", BYTES),
+        Setting("attestation-roots", "attestationRoots", FILE),
     ),
     "SSHPOP": (),
-    "NEBULA": (Setting("nebula-root", "roots", BYTES, required=True),),
+    "NEBULA": (Setting("nebula-root", "roots", FILE, required=True),),
     "AWS": (
         Setting("aws-account", "accounts", LIST, []),
         *_TRUST_ON_FIRST_USE,
@@ -96,8 +88,8 @@ SETTINGS: dict[str, tuple[Setting, ...]] = {
         Setting("exclude-intermediate", "excludeIntermediate", SWITCH),
         Setting("min-public-key-length", "minimumPublicKeyLength", NUMBER),
         Setting("encryption-algorithm-identifier", "encryptionAlgorithmIdentifier", NUMBER),
-        Setting("scep-decrypter-certificate-file", "decrypterCertificate", BYTES),
-        Setting("scep-decrypter-key-file", "decrypterKeyPEM", BYTES),
+        Setting("scep-decrypter-certificate-file", "decrypterCertificate", FILE),
+        Setting("scep-decrypter-key-file", "decrypterKeyPEM", FILE),
         Setting("scep-decrypter-key-uri", "decrypterKey"),
         Setting("scep-decrypter-key-password-file", "decrypterKeyPassword"),
     ),
@@ -142,16 +134,10 @@ def all_settings() -> list[Setting]:
     return list(found.values())
 
 
-def check_flags(kind: str, given: Sequence[str]) -> None:
-    """Refuse flags that mean nothing for a kind; step takes them silently.
-
-    Raises:
-        ConfigurationError: one does not belong to the kind.
-    """
+def foreign_flags(kind: str, given: Sequence[str]) -> list[str]:
+    """The flags that mean nothing for a kind of provisioner."""
     own = {setting.flag for setting in (*SETTINGS[kind], *CLAIMS)} | set(KEY_FLAGS.get(kind, ()))
-    for flag in given:
-        if flag.removeprefix("remove-") not in own:
-            raise ConfigurationError(f"--{flag} is not for provisioners of type {kind}")
+    return [flag for flag in given if flag.removeprefix("remove-") not in own]
 
 
 def create_entry(kind: str, name: str, details: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -161,7 +147,7 @@ def create_entry(kind: str, name: str, details: Mapping[str, Any], values: Mappi
         kind: as `kind_of` gives it.
         name: the provisioner's name.
         details: members that are no settings (a JWK's ``key`` and ``encryptedKey``).
-        values: by flag; lists are sequences, switches booleans, bytes already in base64, the rest text.
+        values: by flag; lists are sequences, switches booleans, files already in base64, the rest text.
 
     Raises:
         ConfigurationError: a required value is missing, or one is malformed.
@@ -228,7 +214,7 @@ def update_entry(
 
 
 def set_template(entry: dict[str, Any], part: str, template: str | None, data: Mapping[str, Any] | None) -> None:
-    """Put a template and its data into ``options`` (`part`: x509 or ssh); None leaves one as it is, empty removes it."""
+    """Put a template and its data into ``options.<part>`` (x509 or ssh); None leaves one as it is, empty removes it."""
     options = dict(entry.get("options") or {})
     own = dict(options.get(part) or {})
     for member, value in (("template", template), ("templateData", data)):

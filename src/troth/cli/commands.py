@@ -6,7 +6,7 @@ Nothing is imported to list it, which keeps ``troth --help`` a matter of millise
 GROUPS = {
     "": "mutual TLS between nginx and its upstreams: a private CA, certificates that renew, and proof on the wire",
     "ca": "run a certificate authority, and get, renew and revoke its certificates",
-    "ca provisioner": "see who may ask the authority for certificates",
+    "ca provisioner": "see and change who may ask the authority for certificates",
     "certificate": "look at certificates and check them",
     "nginx": "see, plan, apply and prove the identities that nginx shows and trusts",
     "agent": "keep certificates renewed, deployed and proven",
@@ -41,6 +41,10 @@ COMMANDS = {
     },
     "ca provisioner": {
         "list": ("troth.cli.ca_provisioner:list_provisioners", "list the provisioners"),
+        "jwe-key": ("troth.cli.ca_provisioner:jwe_key", "print a provisioner's encrypted key"),
+        "add": ("troth.cli.ca_provisioner_edit:add", "add a provisioner to the configuration"),
+        "update": ("troth.cli.ca_provisioner_edit:update", "change a provisioner in the configuration"),
+        "remove": ("troth.cli.ca_provisioner_edit:remove", "remove a provisioner from the configuration"),
     },
     "certificate": {
         "inspect": ("troth.cli.certificate_inspect:inspect", "print a certificate or request"),

@@ -1,8 +1,10 @@
 """Whole-file writes: aside, fsync, rename; mode at birth; the old content stays when anything fails."""
 
 import contextlib
+import fcntl
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from troth.host import HostError
@@ -112,6 +114,25 @@ def sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file's directory; a directory has no content to spoil and needs no extra file.
+
+    Raises:
+        FileError: there is no such directory.
+    """
+    directory = follow(path).absolute().parent
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: directory {directory}: {reason(error)}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)
 

@@ -7,16 +7,15 @@ are kept apart by a lock on the certificate's directory.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from troth.host.files import FileError, commit_file, follow, read_file, reason, stage_file, sync_directory, write_file
+from troth.host.files import FileError, commit_file, follow, locked, read_file, stage_file, sync_directory, write_file
 
 Checkpoint = Callable[[str], None]
 _MAX_JOURNAL_BYTES = 64 * 1024
@@ -61,7 +60,7 @@ def write_pair(
     """
     if follow(certificate_path).absolute() == follow(key_path).absolute():
         raise FileError(f"certificate and key are the same file: {certificate_path}")
-    with _locked(certificate_path):
+    with locked(certificate_path):
         _finish(certificate_path, key_path)
         staged: list[Path] = []
         try:
@@ -127,7 +126,7 @@ def finish_interrupted(certificate_path: Path, key_path: Path) -> bool:
     """
     if not follow(certificate_path).parent.is_dir() or not _leftovers(certificate_path, key_path):
         return False
-    with _locked(certificate_path):
+    with locked(certificate_path):
         return _finish(certificate_path, key_path)
 
 
@@ -196,18 +195,3 @@ def _remove(*paths: Path) -> None:
     for path in paths:
         with contextlib.suppress(OSError):
             path.unlink()
-
-
-@contextlib.contextmanager
-def _locked(certificate_path: Path) -> Iterator[None]:
-    """Hold the directory's lock; a directory has no content to spoil and needs no extra file."""
-    directory = follow(certificate_path).absolute().parent
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise FileError(f"cannot write {certificate_path}: directory {directory}: {reason(error)}") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

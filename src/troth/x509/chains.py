@@ -167,6 +167,14 @@ def allows(certificate: x509.Certificate, purpose: ObjectIdentifier) -> bool:
     return purpose in usage or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usage
 
 
+def may_sign_certificates(certificate: x509.Certificate) -> bool:
+    """Whether the key usage is there and has keyCertSign (RFC 5280 §4.2.1.3)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        return False
+
+
 def _purpose_name(purpose: ObjectIdentifier) -> str:
     return {SERVER_AUTH: "serverAuth", CLIENT_AUTH: "clientAuth"}.get(purpose, purpose.dotted_string)
 
