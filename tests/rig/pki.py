@@ -53,11 +53,15 @@ class Pki:
         ended: bool = False,
         leaf_only: bool = False,
         also: tuple[str, ...] = (),
+        shift: timedelta = 0 * HOUR,
     ) -> Pair:
-        """A certificate for `name` and others, written as ``<file>.crt`` and ``<file>.key``."""
+        """A certificate for `name` and others, written as ``<file>.crt`` and ``<file>.key``.
+
+        It lives from an hour ago until in 24 hours, moved by `shift`.
+        """
         key = generate_key()
         issuer = f"{self.name} Intermediate"
-        shift = -25 * HOUR if ended else 0 * HOUR
+        shift = -25 * HOUR if ended else shift
         leaf = self._sign(name, key, issuer, self._key, purposes=purposes, shift=shift, also=also)
         chain = (leaf,) if leaf_only else (leaf, self.intermediate)
         certificate, private = self.directory / f"{file or name}.crt", self.directory / f"{file or name}.key"

@@ -11,7 +11,7 @@ from troth.agent.config import Config, Identity
 from troth.agent.issuer import Issuer
 from troth.agent.log import Log
 from troth.agent.proxy import Proxy
-from troth.agent.rotation import Checkpoint, Result, Rotator, current_facts
+from troth.agent.rotation import Checkpoint, Now, Result, Rotator, current_digest, current_facts
 from troth.agent.state import IdentityState, read_states, write_states
 from troth.errors import TrothError
 from troth.host import clock
@@ -35,6 +35,7 @@ class Agent:
         log: hears of everything done.
         dice: uniform in [0, 1).
         checkpoint: called after each step of a rotation.
+        now: the present, UTC.
     """
 
     def __init__(
@@ -45,13 +46,18 @@ class Agent:
         log: Log,
         dice: Dice = _dice,
         checkpoint: Checkpoint = lambda _: None,
+        now: Now = clock.now,
     ) -> None:
         self.config = config
         self._log = log
         self._dice = dice
-        self._rotator = Rotator(config.state, issuer, proxy, config.proof_timeout, checkpoint)
+        self._now = now
+        self._rotator = Rotator(config.state, issuer, proxy, config.proof_timeout, checkpoint, now)
         self._turn = asyncio.Lock()
         self._due: dict[str, datetime] = {}
+        # Of identities whose files are not ours: what they held when we last acted, and when a failure is tried again.
+        self._known: dict[str, str] = {}
+        self._again: dict[str, datetime] = {}
         before = read_states(config.state)
         self.states = {one.name: before.get(one.name, IdentityState(one.name)) for one in config.identities}
 
@@ -64,7 +70,15 @@ class Agent:
             self._note(result, "interrupted rotation")
         for identity in self.config.identities:
             self._plan(identity)
+            if not identity.renewed:
+                self._due[identity.name] = self._now()
         self._save()
+
+    def hurry(self) -> None:
+        """Whatever failed last time is due now: somebody asks who may have removed the cause."""
+        for name, state in self.states.items():
+            if state.failures:
+                self._due[name] = self._again[name] = self._now()
 
     async def rotate_now(self, *identities: Identity) -> list[Result]:
         """Rotate these at once, whenever they are due; what came of each."""
@@ -72,13 +86,13 @@ class Agent:
             results = await asyncio.to_thread(self._rotator.rotate, list(identities))
         for result in results:
             self._note(result, "rotation")
-            self._plan(self.config.identity(result.name))
+            self._plan(self.config.identity(result.name), renewed=result.ok)
         self._save()
         return results
 
     async def act(self) -> list[Result]:
         """Do everything that is due now, or within moments, in one go."""
-        limit = clock.now() + TOGETHER
+        limit = self._now() + TOGETHER
         due = [identity for identity in self.config.identities if self._due[identity.name] <= limit]
         results: list[Result] = []
         renewed = [identity for identity in due if identity.renewed]
@@ -92,31 +106,36 @@ class Agent:
         return results
 
     async def _watch(self, identity: Identity) -> list[Result]:
-        """A user's own files: act only when another certificate is there than the one last proven."""
-        facts = current_facts(identity)
-        state = self.states[identity.name]
-        same = facts is not None and str(facts.serial) == state.serial and not state.last_error
+        """A user's own files: act when they are not what was last proven; what failed is tried again at intervals."""
+        state, digest = self.states[identity.name], current_digest(identity)
+        if identity.name in self._known:
+            changed = digest != self._known[identity.name]
+        else:
+            facts = current_facts(identity)
+            changed = facts is None or str(facts.serial) != state.serial or state.failures > 0
         results = []
-        if not same:
+        if changed or (state.failures and self._now() >= self._again.get(identity.name, self._now())):
             async with self._turn:
                 results = [await asyncio.to_thread(self._rotator.redeploy, identity)]
             self._note(results[0], "own files")
+            failures = self.states[identity.name].failures
+            self._again[identity.name] = schedule.retry(failures, self._now(), None, self._dice()).at
+        self._known[identity.name] = digest
         self._plan(identity)
         return results
 
     def seconds_until_due(self) -> float:
         """Until the next thing to do; 0 when something is due."""
-        first = min(self._due.values(), default=clock.now() + timedelta(hours=1))
-        return max(0.0, (first - clock.now()).total_seconds())
+        now = self._now()
+        first = min(self._due.values(), default=now + timedelta(hours=1))
+        return max(0.0, (first - now).total_seconds())
 
-    def _plan(self, identity: Identity) -> None:
-        now = clock.now()
+    def _plan(self, identity: Identity, *, renewed: bool = False) -> None:
+        now = self._now()
         facts = current_facts(identity)
         state = self.states[identity.name]
         if not identity.renewed:
             due, action = schedule.Due(now + timedelta(seconds=WATCH_SECONDS), "watch"), "look at the files"
-            if not state.serial and not state.failures:
-                due = schedule.Due(now, "first look")
         elif state.failures:
             ends = facts.not_after if facts is not None else None
             due, action = schedule.retry(state.failures, now, ends, self._dice()), "try again"
@@ -124,12 +143,13 @@ class Agent:
             due, action = schedule.Due(now, "no certificate yet"), "enrol"
         else:
             share, dice = self.config.renew_at, self._dice()
-            due, action = schedule.renewal(facts.not_before, facts.not_after, now, share, dice), "renew"
+            due = schedule.renewal(facts.not_before, facts.not_after, now, share, dice, renewed=renewed)
+            action = "renew"
         self._due[identity.name] = due.at
         self.states[identity.name] = replace(
             state,
             subject=facts.subject if facts else identity.subject,
-            serial=str(facts.serial) if facts and (identity.renewed or state.serial) else state.serial,
+            serial=str(facts.serial) if facts and identity.renewed else state.serial,
             not_after=_text(facts.not_after) if facts else "",
             next_action=f"{action} ({due.why})",
             next_at=_text(due.at),
@@ -148,7 +168,7 @@ class Agent:
             state,
             serial=serial,
             last_result="ok" if result.ok else "failed",
-            last_at=_text(clock.now()),
+            last_at=_text(self._now()),
             proof=result.proof.kind if result.ok else state.proof,
             proof_detail=result.proof.detail if result.ok else state.proof_detail,
             failures=0 if result.ok else state.failures + 1,

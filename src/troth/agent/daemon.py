@@ -51,6 +51,7 @@ def create(config: Config, parts: Parts | None = None) -> Agent:
 async def _once(config: Config) -> int:
     agent = create(config)
     await agent.start()
+    agent.hurry()
     await agent.act()
     return 1 if any(state.last_error for state in agent.states.values()) else 0
 

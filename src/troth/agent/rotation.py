@@ -4,10 +4,12 @@ Identities due together share one test and one reload. Before anything visible c
 new generation, so that a process killed at any step leaves matching files and the next start finishes or reverts.
 """
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from troth.agent.checks import Facts, check, read_facts
@@ -22,6 +24,7 @@ from troth.host.generations import Generations, Material
 
 OBTAINING_AT_ONCE = 8
 Checkpoint = Callable[[str], None]
+Now = Callable[[], datetime]
 STEPS = ("obtained", "staged", "recorded", "switched", "tested", "reloaded", "proven", "kept")
 
 
@@ -55,13 +58,20 @@ class Rotator:
     """
 
     def __init__(
-        self, state: Path, issuer: Issuer, proxy: Proxy, proof_timeout: float, checkpoint: Checkpoint = _nothing
+        self,
+        state: Path,
+        issuer: Issuer,
+        proxy: Proxy,
+        proof_timeout: float,
+        checkpoint: Checkpoint = _nothing,
+        now: Now = clock.now,
     ) -> None:
         self._state = state
         self._issuer = issuer
         self._proxy = proxy
         self._timeout = proof_timeout
         self._checkpoint = checkpoint
+        self._now = now
 
     def rotate(self, identities: Sequence[Identity]) -> list[Result]:
         """Give each identity a new certificate, and prove it; the others are not held up by one that fails."""
@@ -84,12 +94,12 @@ class Rotator:
 
     def _obtain(self, identity: Identity) -> Material | TrothError:
         try:
-            return self._issuer.obtain(identity, current_material(identity), clock.now())
+            return self._issuer.obtain(identity, current_material(identity), self._now())
         except TrothError as error:
             return error
 
     def _stage(self, identity: Identity, material: Material) -> _Staged:
-        facts = check(material, clock.now(), subject=identity.subject)
+        facts = check(material, self._now(), subject=identity.subject)
         generations = generations_of(identity)
         new = generations.stage(material)
         self._checkpoint("staged")
@@ -186,12 +196,12 @@ class Rotator:
         return results + (self._show(switched) if switched else [])
 
     def _pending(self, identity: Identity, pending: Pending) -> _Staged | Result:
-        placeholder = Facts(0, "", clock.now(), clock.now(), ())
+        placeholder = Facts(0, "", self._now(), self._now(), ())
         try:
             material = current_material(identity)
             if material is None:
                 raise TrothError(f"files of identity {identity.name} are missing")
-            return _Staged(identity, pending, check(material, clock.now(), subject=identity.subject))
+            return _Staged(identity, pending, check(material, self._now(), subject=identity.subject))
         except TrothError as error:
             return self._revert(_Staged(identity, pending, placeholder), error.message)
 
@@ -201,7 +211,7 @@ class Rotator:
             material = current_material(identity)
             if material is None:
                 raise TrothError(f"files of identity {identity.name} are missing")
-            facts = check(material, clock.now(), own_authority=False)
+            facts = check(material, self._now(), own_authority=False)
             if not self._proxy.running():
                 return Result(identity.name, True, facts, Proof("", "nginx does not run"))
             self._proxy.test()
@@ -228,6 +238,18 @@ def current_material(identity: Identity) -> Material | None:
         return None
     certificate, key, trust = (read_file(path) for path in paths)
     return Material(certificate, key, trust)
+
+
+def current_digest(identity: Identity) -> str:
+    """What the files in use hold, as a text to compare; empty when one is missing or cannot be read."""
+    try:
+        material = current_material(identity)
+    except TrothError:
+        return ""
+    if material is None:
+        return ""
+    parts = (material.certificate, material.key, material.trust)
+    return "-".join(hashlib.sha256(part).hexdigest() for part in parts)
 
 
 def current_facts(identity: Identity) -> Facts | None:

@@ -17,7 +17,9 @@ class Due:
     why: str
 
 
-def renewal(not_before: datetime, not_after: datetime, now: datetime, share: float, dice: float) -> Due:
+def renewal(
+    not_before: datetime, not_after: datetime, now: datetime, share: float, dice: float, *, renewed: bool = False
+) -> Due:
     """The moment a certificate has lived its share, up to a twentieth of its life earlier.
 
     Args:
@@ -26,16 +28,18 @@ def renewal(not_before: datetime, not_after: datetime, now: datetime, share: flo
         now: the present.
         share: of its life, in (0, 1); two thirds is the custom.
         dice: uniform in [0, 1); spreads certificates issued together.
+        renewed: whether the certificate was issued just now. Then at least a second passes, and a third of what
+            remains: authorities backdate, and a life shorter than that is past its share when it begins.
 
-    A moment gone by is due at once, but not more often than once a second, however short the life.
+    Otherwise a moment gone by is due at once.
     """
     life = not_after - not_before
-    if now >= not_after:
-        return Due(now, "expired")
     at = not_before + life * share - life * JITTER * dice
+    if renewed:
+        at = max(at, now + max((not_after - now) / 3, SHORTEST))
     if at <= now:
-        return Due(now, f"more than {share:.0%} of its life is over")
-    return Due(max(at, now + SHORTEST), f"at {share:.0%} of its life")
+        return Due(now, "expired" if now >= not_after else f"more than {share:.0%} of its life is over")
+    return Due(at, f"at {share:.0%} of its life")
 
 
 def retry(failures: int, now: datetime, not_after: datetime | None, dice: float) -> Due:

@@ -84,7 +84,9 @@ def read_pending(directory: Path, name: str) -> Pending | None:
 
 
 def clear_pending(directory: Path, name: str) -> None:
-    (directory / JOURNAL / f"{name}.json").unlink(missing_ok=True)
+    """The rotation is over; a record that cannot be removed only makes the next start prove once more."""
+    with contextlib.suppress(OSError):
+        (directory / JOURNAL / f"{name}.json").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

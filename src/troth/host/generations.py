@@ -80,8 +80,10 @@ class Generations:
         """Make a generation current.
 
         Raises:
-            FileError: the link cannot be replaced; the old one stays.
+            FileError: there is no such generation, or the link cannot be replaced; the old one stays.
         """
+        if not self.path(number).is_dir():
+            raise FileError(f"cannot switch {self.link}: there is no generation {number}")
         aside = self.directory / ".current.tmp"
         try:
             aside.unlink(missing_ok=True)
