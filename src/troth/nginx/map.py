@@ -5,7 +5,7 @@ a level with one line drops every inherited line.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from troth.nginx.target import parse_target
 from troth.nginx.tree import Config, Directive
@@ -16,15 +16,41 @@ FAMILIES = {"proxy": "https", "grpc": "grpcs", "uwsgi": "suwsgi"}
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A directive in effect: its arguments, where it stands, and whether an outer level gave it."""
+    """A directive in effect: its arguments, where it stands, and how many levels out (0: the place's own)."""
 
     arguments: tuple[str, ...]
     where: str
-    inherited: bool
+    level: int
 
     @property
     def value(self) -> str:
         return self.arguments[0] if self.arguments else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A server that asks for client certificates; `mode` is what ``ssl_verify_client`` says."""
+
+    servers: tuple[str, ...]
+    where: str
+    mode: str
+    listens: tuple[str, ...]
+    settings: dict[str, Setting]
+    node: Directive = field(compare=False, repr=False)
+
+    def value(self, name: str, default: str = "") -> str:
+        """A setting's first argument without ``ssl_``: ``client_certificate``, ``verify_depth`` ..."""
+        setting = self.settings.get(name)
+        return setting.value if setting is not None else default
+
+    def where_of(self, name: str) -> str:
+        """The line of a setting, or of the server when it is not set."""
+        return self.settings[name].where if name in self.settings else self.where
+
+    def to_json(self) -> dict[str, object]:
+        """For machines."""
+        settings = {n: {"value": " ".join(s.arguments), "where": s.where} for n, s in self.settings.items()}
+        return {"servers": list(self.servers), "where": self.where, "mode": self.mode, "settings": settings}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +65,31 @@ class Place:
     group: str
     peers: tuple[str, ...]
     settings: dict[str, Setting]
+    node: Directive = field(compare=False, repr=False)
+
+    @property
+    def family(self) -> str:
+        """What its directives begin with: those of stream are called proxy_ too."""
+        return "proxy" if self.module == "stream" else self.module
+
+    @property
+    def name(self) -> str:
+        """The name that the upstream's certificate is checked for."""
+        given = self.settings.get("ssl_name")
+        target = parse_target(self.target)
+        return given.value if given is not None else "localhost" if target.is_unix else target.host
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What sessions and idle connections are kept by: places that have it in common share them."""
+        return (self.module, self.group or target_host(self.target))
+
+    def is_on(self, name: str, default: str = "off") -> bool:
+        return self.value(name, default) == "on"
+
+    def where_of(self, name: str) -> str:
+        """The line of a setting, or of the place when it is not set."""
+        return self.settings[name].where if name in self.settings else self.where
 
     def value(self, name: str, default: str = "") -> str:
         """A setting's first argument, the family's prefix left out: ``ssl_certificate``, ``ssl_verify`` ..."""
@@ -138,6 +189,23 @@ def identity_map(config: Config) -> list[Place]:
     return places
 
 
+def guards(config: Config) -> list[Guard]:
+    """Every http server that asks for client certificates, in the order of the configuration."""
+    found = []
+    for server in http_servers(config):
+        settings = _settings(server, "ssl")
+        mode = settings["verify_client"].value if "verify_client" in settings else "off"
+        if mode != "off":
+            where = settings["verify_client"].where
+            found.append(Guard(server_names(server), where, mode, listen_addresses(server), settings, server))
+    return found
+
+
+def listen_addresses(server: Directive) -> tuple[str, ...]:
+    """What a server listens on with TLS, as written."""
+    return tuple(d.arguments[0] for d in server.find("listen") if "ssl" in d.arguments[1:] or "quic" in d.arguments[1:])
+
+
 def _http_places(config: Config, server: Directive) -> Iterator[Place]:
     groups = upstream_groups(config)
     for node in server.walk():
@@ -167,6 +235,7 @@ def _place(
         host if group else "",
         peers,
         settings,
+        target.parent or around,
     )
 
 
@@ -178,11 +247,12 @@ def target_host(target: str) -> str:
 def _settings(block: Directive, family: str) -> dict[str, Setting]:
     settings: dict[str, Setting] = {}
     node: Directive | None = block
+    level = 0
     while node is not None:
         for child in node.children:
             if not child.name.startswith(f"{family}_") or child.is_block:
                 continue
             short = child.name.removeprefix(f"{family}_")
-            settings.setdefault(short, Setting(child.arguments, child.where, node is not block))
-        node = node.parent
+            settings.setdefault(short, Setting(child.arguments, child.where, level))
+        node, level = node.parent, level + 1
     return settings
