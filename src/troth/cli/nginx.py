@@ -11,6 +11,7 @@ from troth.cli.nginx_options import COMMON, DECLARATION, values
 INSPECT_EXAMPLES = """
 troth nginx inspect
 troth nginx inspect -c /etc/nginx/nginx.conf --json
+troth nginx inspect --sarif --fail-on error > findings.sarif
 """
 PLAN_EXAMPLES = """
 troth nginx plan --config /etc/nginx/troth.toml
@@ -32,12 +33,23 @@ troth nginx prove -c /etc/nginx/nginx.conf --location /upstream
 
 @flags.command("inspect", INSPECT_EXAMPLES)
 @COMMON
-def inspect(binary: str, conf: str, prefix: str, config: str, as_json: bool) -> int:
+@click.option("--sarif", is_flag=True, help="Print the findings as SARIF, for code scanning.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["info", "warning", "error", "never"]),
+    default="info",
+    help="Least severity of a finding for exit code 2 [info].",
+)
+def inspect(binary: str, conf: str, prefix: str, config: str, as_json: bool, sarif: bool, fail_on: str) -> int:
     """Show which location presents which certificate to whom and trusts what, and what is wrong with it."""
-    from troth.cli import nginx_work as work
+    from troth.cli import nginx_inspect
     from troth.cli.nginx_options import target as target_of
+    from troth.errors import UsageError
 
-    return work.inspect(target_of(binary, conf, prefix, config), as_json=as_json)
+    if sarif and as_json:
+        raise UsageError("--json and --sarif both say what to print: expected one of them")
+    form = "sarif" if sarif else "json" if as_json else "text"
+    return nginx_inspect.inspect(target_of(binary, conf, prefix, config), form=form, fail_on=fail_on)
 
 
 @flags.command("plan", PLAN_EXAMPLES)

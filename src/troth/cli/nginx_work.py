@@ -6,17 +6,15 @@ from dataclasses import asdict
 
 import click
 
-from troth.agent.apply import apply_plan, read_config, read_unverified
+from troth.agent.apply import apply_plan, read_config
 from troth.agent.config import Config as Declared
 from troth.agent.prove import ProofRow, prove_location
 from troth.agent.proxy import witness_directory
 from troth.cli.nginx_options import Target, required
 from troth.errors import TrothError, UsageError
 from troth.host.files import read_file
-from troth.host.nginx import NginxTestError
 from troth.host.ports import lasting_port
 from troth.host.terminal import announce, confirm, note
-from troth.nginx.findings import Finding, examine
 from troth.nginx.map import Place, identity_map
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
@@ -99,54 +97,6 @@ def apply(one: Target, wanted: Plan, *, yes: bool, as_json: bool) -> int:
     announce("nginx", serving)
     note(f"Take it back with: troth nginx undo {outcome.identifier}")
     return 0
-
-
-def inspect(one: Target, *, as_json: bool) -> int:
-    """The identity map and findings; exit 2 when there are findings.
-
-    Raises:
-        TrothError: the configuration cannot be read.
-    """
-    refused = ""
-    try:
-        config = read_config(one.nginx)
-    except NginxTestError as error:
-        refused = error.message
-        config = read_unverified(one.nginx)
-    places = identity_map(config)
-    findings = examine(config, places, one.nginx.capabilities())
-    if as_json:
-        value = {
-            "verified": not refused,
-            "refused": refused,
-            "places": [place.to_json() for place in places],
-            "findings": [asdict(finding) for finding in findings],
-        }
-        click.echo(json.dumps(value, indent=2))
-    else:
-        click.echo(_inspect_text(places, findings, refused))
-    return 2 if findings or refused else 0
-
-
-def _inspect_text(places: Sequence[Place], findings: Sequence[Finding], refused: str) -> str:
-    lines = [f"{refused}\nThe map below is read without nginx's word for it.", ""] if refused else []
-    for place in places:
-        where = f"{'/'.join(place.servers)} {place.path}".strip()
-        lines.append(f"{where}  ->  {place.target}   ({place.where})")
-        shown = place.value("ssl_certificate") or "no client certificate"
-        checks = place.value("ssl_trusted_certificate") if place.value("ssl_verify") == "on" else "nothing"
-        lines.append(f"    shows    {shown}")
-        lines.append(f"    trusts   {checks or 'nothing'}")
-    if not places:
-        lines.append("no location talks TLS to an upstream")
-    for finding in findings:
-        lines += [
-            "",
-            f"{finding.severity:<7} {finding.id}  {finding.where}",
-            f"    {finding.what}",
-            f"    fix: {finding.fix}",
-        ]
-    return "\n".join(lines)
 
 
 def prove(one: Target, server: str, location: str, *, as_json: bool) -> int:

@@ -60,7 +60,8 @@ def _trust(subject: Subject) -> Iterator[Hit]:
 
 def _session_reuse(place: Place, _: Subject) -> Iterator[Hit]:
     if place.value("ssl_certificate") and place.is_on("ssl_session_reuse", "on"):
-        yield at(place, "session reuse is on, which is the default", "ssl_session_reuse")
+        default = "" if "ssl_session_reuse" in place.settings else ", which is the default"
+        yield at(place, f"session reuse is on{default}", "ssl_session_reuse")
 
 
 _APART = "an upstream{} of its own for each identity and trust, and {family}_ssl_session_reuse off;"
