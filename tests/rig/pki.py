@@ -13,7 +13,7 @@ from troth.x509.keys import PrivateKey, generate_key, private_key_to_pem
 from troth.x509.names import split_names
 from troth.x509.pem import bundle_to_pem
 
-HOUR = timedelta(hours=1)
+HOUR, YEAR = timedelta(hours=1), timedelta(days=365)
 CLIENT, SERVER = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
 
 
@@ -101,7 +101,7 @@ class Pki:
             public_key=key.public_key(),
             serial_number=x509.random_serial_number(),
             not_valid_before=now - HOUR,
-            not_valid_after=now + 24 * HOUR,
+            not_valid_after=now + (24 * HOUR if length is None else YEAR),
         )
         if length is not None:
             builder = builder.add_extension(x509.BasicConstraints(True, length), critical=True)
