@@ -28,6 +28,7 @@ from troth.ca.profile import (
     Issuer,
     Prepared,
     check_key,
+    general_names,
     leaf_extensions,
     renewed_extensions,
     sign_der,
@@ -39,6 +40,7 @@ from troth.ca.validity import Window, Wish, decide
 from troth.x509.keys import PublicKey, fingerprint, key_matches, public_der
 from troth.x509.names import SubjectNames, alternative_names, common_name, split_names
 from troth.x509.pem import to_pem
+from troth.x509.requests import raw_alternative_names
 
 
 class Issued(NamedTuple):
@@ -196,6 +198,8 @@ def check_request(grant: Grant, names: SubjectNames, request: x509.CertificateSi
         allowed = ", ".join(dict.fromkeys((grant.subject, *grant.names)))
         raise ForbiddenError(f"certificate request has common name {asked!r}, the token allows {allowed}")
     try:
+        if general_names(names) == raw_alternative_names(request):
+            return
         wanted = alternative_names(request.extensions)
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
         raise MalformedError("certificate request has unreadable extensions") from error

@@ -7,13 +7,14 @@ from troth.store.records import Change, Store
 
 
 class GroupCommit:
-    """Collects changes within one turn of the event loop and applies them together, inline on the loop.
+    """Collects changes within one turn of its event loop and applies them together, inline on the loop.
 
     One writer a process is what SQLite wants, and a thread would only add its switches.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: list[tuple[Change, asyncio.Future[None]]] = []
 
     async def record(self, change: Change) -> None:
@@ -22,7 +23,10 @@ class GroupCommit:
         Raises:
             StoreError: it was refused (a spent token, a revoked serial) or could not be written.
         """
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            # Asked once: each asking costs a system call (the interpreter looks whether it was forked).
+            loop = self._loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if not self._waiting:
             loop.call_soon(self._flush)
