@@ -84,8 +84,8 @@ def raw_alternative_names(request: x509.CertificateSigningRequest) -> bytes:
     Far cheaper than reading the extensions, and enough to see that a request asks for exactly what was granted.
     """
     try:
-        asked = request.attributes.get_attribute_for_oid(_EXTENSION_REQUEST).value
-        extension, rest = der.expect(der.expect(asked, der.SEQUENCE)[0], der.SEQUENCE)
+        asked = request.attributes.get_attribute_for_oid(_EXTENSION_REQUEST).value  # what is in the SEQUENCE
+        extension, rest = der.expect(asked, der.SEQUENCE)
         if rest or not extension.startswith(_ALTERNATIVE_NAMES):
             return b""
         value = extension[len(_ALTERNATIVE_NAMES) :].removeprefix(der.TRUE)

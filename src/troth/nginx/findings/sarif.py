@@ -40,7 +40,10 @@ def to_sarif(findings: Sequence[Finding], version: str) -> dict[str, object]:
 
 def _result(finding: Finding, ids: Sequence[str]) -> dict[str, object]:
     file, _, line = finding.where.rpartition(":")
-    place = {"artifactLocation": {"uri": "file://" + quote(file, errors="surrogateescape")}, "region": {"startLine": int(line)}}
+    place = {
+        "artifactLocation": {"uri": "file://" + quote(file, errors="surrogateescape")},
+        "region": {"startLine": int(line)},
+    }
     return {
         "ruleId": finding.id,
         "ruleIndex": ids.index(finding.id),
