@@ -1,6 +1,5 @@
 """``kill -9`` of the agent at every step of a rotation: nginx serves on, the files match, the next start converges."""
 
-import contextlib
 import json
 import os
 import signal
@@ -18,6 +17,7 @@ from tests.rig.nginx import programs
 from troth.agent.rotation import STEPS
 from troth.agent.state import JOURNAL
 from troth.cli.demo.stage import attempt
+from troth.host.generations import KEPT
 from troth.x509.keys import key_matches, parse_private_key
 from troth.x509.pem import parse_certificates
 
@@ -76,20 +76,25 @@ def serial_on_the_wire(visited: Site) -> int:
     return int(json.loads(body)["serial"], 16)
 
 
+def kill_at(visited: Site, step: str) -> "subprocess.CompletedProcess[bytes]":
+    """A rotation by an agent that ends itself at this step."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.agent.victim", str(visited.stage.declaration), step],
+        cwd=ROOT,
+        env={**os.environ, "STEPPATH": str(visited.stage.steppath)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_killed_after(crashing: Site, step: str) -> None:
     stage = crashing.stage
     old = serial_in_use(crashing.identity)
     with Visitor(crashing) as visitor:
-        victim = subprocess.run(
-            [sys.executable, "-m", "tests.agent.victim", str(stage.declaration), step],
-            cwd=ROOT,
-            env={**os.environ, "STEPPATH": str(stage.steppath)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
+        victim = kill_at(crashing, step)
         assert victim.returncode == -signal.SIGKILL, victim.stderr.decode()
         between = serial_in_use(crashing.identity)
         restarted = attempt(stage, "agent", "run", "--config", str(stage.declaration), "--once")
@@ -104,23 +109,16 @@ def test_killed_after(crashing: Site, step: str) -> None:
     status = attempt(stage, "agent", "status", "--config", str(stage.declaration), "--json")
     assert status.returncode == 0, status.stdout
     assert str(final) in status.stdout
-    generations = [path for path in crashing.identity.iterdir() if path.is_dir() and not path.is_symlink()]
-    assert all((path / "client.key").exists() == (path / "client.crt").exists() for path in generations)
+    left = list((crashing.identity / "generations").iterdir())
+    assert all(sorted(path.name for path in one.iterdir()) == ["ca.crt", "client.crt", "client.key"] for one in left)
+    assert 1 <= len(left) <= KEPT
     assert not list(stage.proxy.rglob(f"{JOURNAL}/*.json"))
 
 
 def test_killed_twice_in_a_row_still_converges(crashing: Site) -> None:
     stage = crashing.stage
     for step in ("recorded", "switched"):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            subprocess.run(
-                [sys.executable, "-m", "tests.agent.victim", str(stage.declaration), step],
-                cwd=ROOT,
-                env={**os.environ, "STEPPATH": str(stage.steppath)},
-                check=True,
-                capture_output=True,
-                timeout=60,
-            )
+        assert kill_at(crashing, step).returncode == -signal.SIGKILL
     restarted = attempt(stage, "agent", "run", "--config", str(stage.declaration), "--once")
     assert restarted.returncode == 0, restarted.stderr
     assert serial_on_the_wire(crashing) == serial_in_use(crashing.identity)
