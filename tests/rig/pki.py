@@ -70,9 +70,12 @@ class Pki:
         private.chmod(0o600)
         return Pair(certificate, private, chain, key)
 
-    def crl(self, file: Path, *revoked: int) -> None:
-        """The lists of both authorities in one file, as nginx needs them; `revoked` are serials of the intermediate."""
-        now = datetime.now(UTC)
+    def crl(self, file: Path, *revoked: int, shift: timedelta = 0 * HOUR) -> None:
+        """The lists of both authorities in one file, as nginx needs them; `revoked` are serials of the intermediate.
+
+        They hold from an hour ago until in 24 hours, moved by `shift`.
+        """
+        now = datetime.now(UTC) + shift
         texts = []
         for issuer, key, serials in ((self.root, self._root_key, ()), (self.intermediate, self._key, revoked)):
             builder = x509.CertificateRevocationListBuilder(issuer.subject, now - HOUR, now + 24 * HOUR)

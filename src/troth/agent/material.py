@@ -4,6 +4,7 @@ import contextlib
 import grp
 import os
 import pwd
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +22,9 @@ from troth.nginx.material import Facts, FileFacts
 from troth.nginx.tree import Config
 from troth.x509 import X509Error
 from troth.x509.keys import parse_private_key, public_der
-from troth.x509.pem import parse_blocks, parse_certificates
+from troth.x509.pem import parse_blocks, parse_certificate_der
 
+_LABELS = ("CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE")
 _PLACES = ("ssl_certificate", "ssl_certificate_key", "ssl_trusted_certificate", "ssl_crl")
 _GUARDS = ("certificate", "certificate_key", "client_certificate", "trusted_certificate", "crl")
 
@@ -71,10 +73,8 @@ def _look(path: Path, kind: str, account: _Account) -> FileFacts | None:
     key, problem = b"", ""
     lists = _lists(data) if kind == "crl" else ()
     if kind == "certificate":
-        try:
-            certificates = parse_certificates(data, "it")
-        except X509Error as error:
-            problem = error.message
+        certificates = _certificates(data)
+        problem = "" if certificates else "it contains no certificate"
     elif kind == "key":
         with contextlib.suppress(X509Error):
             key = public_der(parse_private_key(data).public_key())
@@ -82,6 +82,18 @@ def _look(path: Path, kind: str, account: _Account) -> FileFacts | None:
     return FileFacts(
         str(path), problem, status.st_mode & 0o7777, status.st_mtime, readable, tuple(certificates), lists, key
     )
+
+
+def _certificates(data: bytes) -> list[x509.Certificate]:
+    """Those that can be read: bundles of public authorities hold some that are against the rules."""
+    found: list[x509.Certificate] = []
+    with contextlib.suppress(X509Error), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ders = [data] if data[:1] == b"\x30" else [block.der for block in parse_blocks(data) if block.label in _LABELS]
+        for der in ders:
+            with contextlib.suppress(X509Error):
+                found.append(parse_certificate_der(der or b""))
+    return found
 
 
 def _lists(data: bytes) -> tuple[x509.CertificateRevocationList, ...]:

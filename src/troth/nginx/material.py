@@ -38,3 +38,11 @@ class Facts:
 def is_root(certificate: x509.Certificate) -> bool:
     """Whether it names itself as its issuer."""
     return certificate.subject == certificate.issuer
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether its basic constraints say that it is an authority's (RFC 5280 §4.2.1.9)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False

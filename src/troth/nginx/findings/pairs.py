@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from troth.nginx.findings.files import AUTHORITIES, KEYS, LISTS, OWN, SHOWN, each, label
 from troth.nginx.findings.rule import ERROR, INFO, WARNING, Hit, Rule, Subject
-from troth.nginx.material import FileFacts, is_root
-from troth.x509.chains import CLIENT_AUTH, allows, may_sign_certificates
+from troth.nginx.material import FileFacts, is_authority, is_root
+from troth.x509.chains import CLIENT_AUTH, allows
 from troth.x509.keys import spki_of
 
 SOON = 6  # of its lifetime, the part that may be left before a renewal is late
@@ -46,7 +46,7 @@ def _no_client_purpose(file: FileFacts, _: Subject) -> str:
 
 
 def _authority(file: FileFacts, _: Subject) -> str:
-    authority = any(may_sign_certificates(leaf) for leaf in file.certificates[:1])
+    authority = any(is_authority(leaf) for leaf in file.certificates[:1])
     return f"the first certificate of {file.path} is an authority's" if authority else ""
 
 
