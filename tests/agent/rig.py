@@ -56,7 +56,8 @@ class SimulatedIssuer:
 class SimulatedProxy:
     """Shows what the files held when it last (re)loaded, as nginx does.
 
-    `fail` makes calls of a kind fail: ``test``, ``reload``, ``prove``. `up` says whether it runs.
+    `fail` makes calls of a kind fail: ``test``, ``reload``, ``prove``. `up` says whether it runs. `before` is told the
+    kind of each call.
     """
 
     def __init__(self, identities: tuple[Identity, ...]) -> None:
@@ -64,6 +65,7 @@ class SimulatedProxy:
         self._failures: dict[str, list[str]] = {}
         self.shown: dict[str, int] = {}
         self.calls: list[str] = []
+        self.before: Checkpoint = lambda _: None
         self.up = True
 
     def fail(self, kind: str, *reasons: str) -> None:
@@ -93,6 +95,7 @@ class SimulatedProxy:
         return Proof("witness", f"nginx showed serial {facts.serial}")
 
     def _call(self, kind: str, error: type[TrothError]) -> None:
+        self.before(kind)
         self.calls.append(kind)
         reasons = self._failures.get(kind, [])
         reason = reasons.pop(0) if reasons else ""

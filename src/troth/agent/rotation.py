@@ -118,6 +118,7 @@ class Rotator:
                 self._checkpoint("switched")
             except TrothError as error:
                 results.append(self._revert(one, error.message))
+                self._settle([one])
         return results + (self._show(switched) if switched else [])
 
     def _show(self, switched: list[_Staged]) -> list[Result]:
@@ -131,11 +132,10 @@ class Rotator:
             self._checkpoint("reloaded")
         except TrothError as error:
             reverted = [self._revert(one, error.message) for one in switched]
-            self._reload_old()
+            self._reload_old(switched)
             return reverted
         results = [self._prove(one) for one in switched]
-        if not all(result.ok for result in results):
-            self._reload_old()
+        self._reload_old([one for one, result in zip(switched, results, strict=True) if not result.ok])
         return results
 
     def _prove(self, one: _Staged) -> Result:
@@ -153,57 +153,70 @@ class Rotator:
         return Result(one.identity.name, True, one.facts, proof)
 
     def _revert(self, one: _Staged, why: str) -> Result:
-        """Put the old generation back; the first one ever has nothing to go back to and stays."""
+        """Put the old generation back; the first one ever has nothing to go back to and stays.
+
+        The record stays until nginx has read the old files: it may have read the new ones.
+        """
         generations = generations_of(one.identity)
         if one.pending.old is not None:
             try:
                 generations.switch(one.pending.old)
                 generations.discard(one.pending.new)
-                clear_pending(self._state, one.identity.name)
             except TrothError as error:
                 why = f"{why}; the old generation could not be put back: {error.message}"
-        else:
-            clear_pending(self._state, one.identity.name)
         return Result(one.identity.name, False, current_facts(one.identity), Proof(""), why)
 
-    def _reload_old(self) -> None:
-        """After a revert nginx must read the old files again; when even that fails the old workers still have them."""
+    def _reload_old(self, reverted: Sequence[_Staged]) -> None:
+        """Let nginx read the old files again; when even that fails the records stay and the next start does it."""
+        if not reverted:
+            return
         try:
-            self._proxy.test()
-            self._proxy.reload()
+            if self._proxy.running():
+                self._proxy.test()
+                self._proxy.reload()
         except TrothError:
             return
+        self._settle(reverted)
+
+    def _settle(self, reverted: Sequence[_Staged]) -> None:
+        for one in reverted:
+            if one.pending.old is None or generations_of(one.identity).current() != one.pending.new:
+                clear_pending(self._state, one.identity.name)
 
     def recover(self, identities: Sequence[Identity]) -> list[Result]:
-        """Finish or revert what a killed process left: the link may have moved and nginx may not know."""
-        switched, results = [], []
+        """Finish or revert what a killed process left: the link may have moved and nginx may not know, or the reverse.
+
+        The results are those of rotations that were switched; what had not got so far is taken back without one.
+        """
+        switched: list[_Staged] = []
+        reverted: list[_Staged] = []
+        results: list[Result] = []
         for identity in identities:
             generations = generations_of(identity)
             pending = read_pending(self._state, identity.name)
             if pending is None:
                 generations.tidy()
                 continue
+            one = _Staged(identity, pending, Facts(0, "", self._now(), self._now(), ()))
             if generations.current() != pending.new:
                 generations.discard(pending.new)
-                clear_pending(self._state, identity.name)
                 generations.tidy()
+                reverted.append(one)
                 continue
-            one = self._pending(identity, pending)
-            if isinstance(one, Result):
-                results.append(one)
-            else:
-                switched.append(one)
+            try:
+                switched.append(self._interrupted(identity, pending))
+            except TrothError as error:
+                results.append(self._revert(one, error.message))
+                reverted.append(one)
+        self._reload_old(reverted)
         return results + (self._show(switched) if switched else [])
 
-    def _pending(self, identity: Identity, pending: Pending) -> _Staged | Result:
-        placeholder = Facts(0, "", self._now(), self._now(), ())
-        try:
-            material = current_material(identity)
-            if material is None:
-                raise TrothError(f"files of identity {identity.name} are missing")
-            return _Staged(identity, pending, check(material, self._now(), subject=identity.subject))
-        except TrothError as error:
-            return self._revert(_Staged(identity, pending, placeholder), error.message)
+    def _interrupted(self, identity: Identity, pending: Pending) -> _Staged:
+        """Raises: TrothError: the files of the new generation are not fit to be shown."""
+        material = current_material(identity)
+        if material is None:
+            raise TrothError(f"files of identity {identity.name} are missing")
+        return _Staged(identity, pending, check(material, self._now(), subject=identity.subject))
 
     def redeploy(self, identity: Identity) -> Result:
         """A user's own files have changed: check them, reload, prove. They are never moved, so nothing is put back."""
