@@ -2,12 +2,15 @@
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from troth.agent import AgentError
+from troth.durations import parse_time_or_duration
+from troth.errors import TrothError
 from troth.host.files import read_file
 
 _AGENT = ("state", "log", "renew-at", "proof-timeout")
@@ -163,7 +166,7 @@ def _check_whole(config: Config) -> None:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"{config.path}: two identities are named {name!r}")
-    directories = [identity.directory for identity in config.identities if identity.directory]
+    directories = [identity.directory.resolve() for identity in config.identities if identity.directory]
     for directory in directories:
         if directories.count(directory) > 1:
             raise ConfigError(f"{config.path}: two identities are kept in {directory}")
@@ -217,7 +220,31 @@ class _Reader:
 
     def path(self, table: Mapping[str, Any], key: str, where: str) -> Path | None:
         value = self.text(table, key, where)
-        return self._path.parent / Path(value).expanduser() if value else None
+        try:
+            return self._path.parent / Path(value).expanduser() if value else None
+        except RuntimeError:
+            raise self.fail(f"{key} {where} is {value!r}, there is no such user") from None
+
+    def url(self, table: Mapping[str, Any], key: str, where: str, scheme: str, *, required: bool = False) -> str:
+        value = self.text(table, key, where, required=required)
+        try:
+            parts = urlsplit(value)
+            usable = parts.scheme == scheme and parts.hostname and (parts.port is None or parts.port > 0)
+        except ValueError:
+            usable = False
+        if value and not usable:
+            raise self.fail(f"{key} {where} is {value!r}, expected {scheme}://host[:port]")
+        return value
+
+    def value(self, table: Mapping[str, Any], key: str, where: str, parser: Callable[[str], object]) -> str:
+        """A text that must be readable by `parser`, whose reason is quoted."""
+        value = self.text(table, key, where)
+        try:
+            if value:
+                parser(value)
+        except TrothError as error:
+            raise self.fail(f"{key} {where} is not usable: {error.message}", error.hint) from error
+        return value
 
     def choice(self, table: Mapping[str, Any], key: str, choices: tuple[str, ...], where: str) -> str:
         value = self.text(table, key, where) or choices[0]
@@ -242,13 +269,13 @@ class _Reader:
         )
 
     def identity(self, table: Mapping[str, Any]) -> Identity:
+        self.known(table, _IDENTITY, _of("identity", table.get("name")))
         name = self.text(table, "name", "of an [[identity]]", required=True)
-        where = f"of identity {name!r}"
+        where = _of("identity", name)
         if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
             raise self.fail(
                 f"identity name {name!r} is not usable: expected letters, digits, dots, dashes, underscores"
             )
-        self.known(table, _IDENTITY, where)
         own = [key for key in ("certificate", "key", "trust") if key in table]
         if "ca" in table and own:
             raise self.fail(f"identity {name!r} has both ca and {own[0]}: expected one of them")
@@ -272,8 +299,9 @@ class _Reader:
         for key, path in zip(("certificate", "key", "trust"), paths, strict=True):
             if path is None:
                 raise self.fail(f"{key} {where} is missing: expected ca and dir, or certificate, key and trust")
-        if "dir" in table:
-            raise self.fail(f"dir {where} belongs to an identity with ca: its own files stay where they are")
+        for key in ("dir", "sans", "kty", "mode"):
+            if key in table:
+                raise self.fail(f"{key} {where} belongs to an identity with ca: these files are kept by their owner")
         subject = self.text(table, "subject", where)
         return Identity(name, subject, (), None, None, paths[0], paths[1], paths[2])
 
@@ -288,32 +316,37 @@ class _Reader:
         if not isinstance(table, dict):
             raise self.fail(f"ca {where} must be a URL or a table")
         self.known(table, _CA, f"of ca {where}")
-        url = self.text(table, "url", f"of ca {where}", required=True)
-        if not url.startswith("https://"):
-            raise self.fail(f"ca {where} is {url!r}, expected https://host[:port]")
+        where = f"of ca {where}"
         return Source(
-            url,
+            self.url(table, "url", where, "https", required=True),
             self.text(table, "provisioner", where),
             self.path(table, "password-file", where),
             self.path(table, "token-file", where),
-            self.text(table, "fingerprint", where),
+            self.value(table, "fingerprint", where, _check_fingerprint),
             self.path(table, "root", where),
-            self.text(table, "not-after", where),
+            self.value(table, "not-after", where, parse_time_or_duration),
         )
 
     def location(self, table: Mapping[str, Any]) -> Location:
+        self.known(table, _LOCATION, _of("location", table.get("path")))
         path = self.text(table, "path", "of a [[location]]", required=True)
-        where = f"of location {path!r}"
-        self.known(table, _LOCATION, where)
-        upstream = self.text(table, "upstream", where)
-        if upstream and not upstream.startswith("https://"):
-            raise self.fail(f"upstream {where} is {upstream!r}, expected https://host[:port]")
+        where = _of("location", path)
         return Location(
             path,
             self.text(table, "identity", where, required=True),
             self.text(table, "server", where),
-            upstream,
+            self.url(table, "upstream", where, "https"),
             self.text(table, "name", where),
             self.choice(table, "mode", MODES, where),
-            self.text(table, "report", where),
+            self.url(table, "report", where, "http"),
         )
+
+
+def _of(kind: str, name: object) -> str:
+    return f"of {kind} {name!r}" if name else f"of an {kind}" if kind == "identity" else f"of a {kind}"
+
+
+def _check_fingerprint(text: str) -> None:
+    from troth.client.authority import normalise_fingerprint
+
+    normalise_fingerprint(text)
