@@ -98,13 +98,16 @@ def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:
-    """Create a directory and its parents; an existing one keeps its mode.
+    """Create a directory with this mode, whatever the umask, and its parents; an existing one keeps its mode.
 
     Raises:
         FileError: it cannot be created, or is not a directory.
     """
     try:
+        if path.is_dir():
+            return
         path.mkdir(mode=mode, parents=True, exist_ok=True)
+        path.chmod(mode)
     except OSError as error:
         raise FileError(f"cannot create directory {path}: {reason(error)}") from error
 
