@@ -114,9 +114,14 @@ def test_apply_changes_it_once_nginx_accepts_it_and_undo_gives_every_byte_back(w
     work.site.nginx.test()
     applied = work.bytes()
     assert applied != before
-    places = [p for p in identity_map(read_config(work.site.nginx)) if p.where.startswith(work.include)]
+    config = read_config(work.site.nginx)
+    places = [p for p in identity_map(config) if p.where.startswith(work.include)]
     proven = [p for p in places if p.value("ssl_verify") == "on"]
     assert [p.value("ssl_certificate") for p in proven] == [f"{work.site.directory}/tls/client.crt"]
+    findings = examine(config, places, work.site.nginx.capabilities())
+    # What the user's own HTTP/1.0 costs stays, as the plan says.
+    grave = [f for f in findings if f.severity != "info" and f.id != "keepalive-unused"]
+    assert [finding for finding in grave if finding.where.startswith(work.include)] == []
 
     again = work.plan()
     assert again.empty, again.diff()

@@ -22,7 +22,9 @@ from troth.errors import UsageError
 from troth.host import clock
 from troth.host.nginx import Nginx
 from troth.host.ports import free_ports
+from troth.nginx.capabilities import Capabilities
 from troth.nginx.findings import RULES, SEVERITIES, Finding, examine
+from troth.nginx.findings.page import page
 from troth.nginx.findings.rotation import seconds
 from troth.nginx.map import guards, identity_map
 from troth.nginx.tree import parse_config
@@ -176,8 +178,11 @@ def test_times_are_read_as_nginx_reads_them(text: str, expected: int) -> None:
 
 
 def test_what_a_variable_can_be() -> None:
-    text = b"""http { map $request_method $a { default x; POST y; } map $http_q $b { default $a/1; }
-    split_clients $uri $c { * z; } server { set $d $a-$c; set $e $nothing; } geo $f { default 0; 10.0.0.0/8 1; } map $http_z $g { a 1; b 2; } }"""
+    text = b"""http {
+    map $request_method $a { default x; POST y; } map $http_q $b { default $a/1; } map $http_z $g { a 1; b 2; }
+    split_clients $uri $c { * z; } geo $f { default 0; 10.0.0.0/8 1; }
+    server { set $d $a-$c; set $e $nothing; }
+    }"""
     config = parse_config({"/c": text}, "/c")
     for value, possible, client in (
         ("plain", ("plain",), False),
@@ -193,3 +198,33 @@ def test_what_a_variable_can_be() -> None:
     ):
         assert possible_values(config, value) == possible, value
         assert of_client(config, value) is client, value
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("http { server { location / { grpc_pass grpcs://up.test; grpc_ssl_certificate c; } } }", "grpc"),
+        ("http { server { location / { uwsgi_pass suwsgi://up.test:1; uwsgi_ssl_certificate c; } } }", "uwsgi"),
+        ("stream { server { proxy_pass up.test:1; proxy_ssl on; proxy_ssl_certificate c; } }", "proxy"),
+    ],
+)
+def test_every_kind_of_upstream_is_judged_in_its_own_words(text: str, family: str) -> None:
+    config = parse_config({"/c": text.encode()}, "/c")
+    findings = examine(config, identity_map(config), Capabilities("nginx", (1, 31, 3), "", ()))
+    fixes = {finding.id: finding.fix for finding in findings}
+    assert fixes["verify-off"].startswith(f"{family}_ssl_verify on;")
+    assert fixes["session-reuse"].startswith(f"{family}_ssl_session_reuse off;")
+    assert fixes["no-server-name"] == f"{family}_ssl_server_name on;"
+
+
+def test_the_gravest_come_first() -> None:
+    config = parse_config({"/c": b"http { server { location / { proxy_pass https://up.test; } } }"}, "/c")
+    findings = examine(config, identity_map(config), Capabilities("nginx", (1, 22, 1), "", ()))
+    order = [SEVERITIES.index(finding.severity) for finding in findings]
+    assert order == sorted(order, reverse=True)
+    assert len(set(order)) > 1
+
+
+def test_the_page_of_rules_is_up_to_date() -> None:
+    committed = Path(__file__).parents[2] / "docs" / "reference" / "findings.md"
+    assert committed.read_text() == page(), "run: python -m troth.nginx.findings.page > docs/reference/findings.md"

@@ -228,6 +228,7 @@ def test_where_a_proxy_pass_leads(url: str, peer: str, host: str) -> None:
         ("proxy_ssl_protocols TLSv1.3;", "proxy_ssl_protocols TLSv1.3 becomes TLSv1.2 TLSv1.3 here"),
         ("proxy_ssl_ciphers HIGH;", "proxy_ssl_ciphers HIGH becomes ECDHE"),
         ("proxy_cache zone;", "cached answers get new keys"),
+        ("proxy_http_version 1.0;", "HTTP/1.0 stays, so every request opens a connection of its own"),
         ("proxy_cache off;", ""),
         ("proxy_cache zone; proxy_cache_key $uri;", ""),
         ("proxy_set_header Host up.test;", ""),

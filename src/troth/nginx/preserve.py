@@ -120,8 +120,10 @@ def redirects(location: Directive, target: Target, include_dir: str) -> tuple[tu
 
 def version_is_ours(location: Directive, capabilities: Capabilities, include_dir: str) -> tuple[bool, str]:
     """Whether the include sets HTTP/1.1, without which no connection is kept, and a note when that is a change."""
-    if in_force(location, "proxy_http_version", include_dir) is not None:
-        return False, ""
+    given = in_force(location, "proxy_http_version", include_dir)
+    if given is not None:
+        note = f"{given.where}: HTTP/1.0 stays, so every request opens a connection of its own"
+        return False, note if given.arguments == ("1.0",) else ""
     if capabilities.default_http11_upstream:
         return True, ""
     return True, f"{location.where}: requests to the upstream are HTTP/1.1 instead of 1.0, so that connections are kept"

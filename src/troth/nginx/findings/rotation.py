@@ -63,15 +63,17 @@ def _keepalive_unused(place: Place, subject: Subject) -> Iterator[Hit]:
     if place.module != "proxy" or group is None or not _keeps(place, subject):
         return
     version, new = effective(place.node, "proxy_http_version"), subject.capabilities.default_http11_upstream
-    if (version is None and not new) or (version is not None and version.arguments == ("1.0",)):
-        yield at(place, f"upstream {place.group} keeps connections, but is asked with HTTP/1.0")
-    lines = [d for d in effective_list(place.node, "proxy_set_header") if d.arguments[0].lower() == "connection"]
+    given = effective_list(place.node, "proxy_set_header")
+    lines = [line for line in given if line.arguments[0].lower() == "connection"]
+    closing = [line for line in lines if line.arguments[-1] and "$" not in line.arguments[-1]]
+    reasons = [f"sent Connection: {line.arguments[-1]}" for line in closing]
     if not lines and not new:
-        yield at(place, f"upstream {place.group} keeps connections, but is sent Connection: close")
-    for line in lines:
-        if line.arguments[-1] and "$" not in line.arguments[-1]:
-            what = f"upstream {place.group} keeps connections, but is sent Connection: {line.arguments[-1]}"
-            yield Hit(line.where, what, place.family)
+        reasons.append("sent Connection: close")
+    if (version is None and not new) or (version is not None and version.arguments == ("1.0",)):
+        reasons.append("asked with HTTP/1.0")
+    if reasons:
+        where = closing[0].where if closing else place.where
+        yield Hit(where, f"upstream {place.group} keeps connections, but is {' and '.join(reasons)}", place.family)
 
 
 def _no_keepalive(place: Place, subject: Subject) -> Iterator[Hit]:
