@@ -78,9 +78,15 @@ def read_pending(directory: Path, name: str) -> Pending | None:
     if not path.exists():
         return None
     try:
-        return Pending(**json.loads(read_file(path)))
-    except (ValueError, TypeError):
+        raw = json.loads(read_file(path))
+        old, new = raw["old"], raw["new"]
+    except (ValueError, KeyError, TypeError):
         return None
+    return Pending(name, old, new) if _is_number(new) and (old is None or _is_number(old)) else None
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and value > 0
 
 
 def clear_pending(directory: Path, name: str) -> None:
