@@ -46,6 +46,19 @@ SPAN = (SERVER.certificate.not_valid_before_utc, SERVER.certificate.not_valid_af
 Answer = Callable[[ssl.SSLSocket, str], None]
 
 
+def request_line(tls: ssl.SSLSocket) -> str:
+    """Read one whole request, body included: a close with unread bytes resets the connection and eats the answer."""
+    with tls.makefile("rb") as reader:
+        line = reader.readline(65536)
+        length = 0
+        while (header := reader.readline(65536)).strip():
+            name, _, value = header.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        reader.read(length)
+    return line.decode().rstrip("\r\n")
+
+
 @contextmanager
 def server(answer: Answer, directory: Path, identity: Issued = SERVER) -> Iterator[str]:
     """A TLS server that hands each connection and its request line to `answer`; the value is its URL."""
@@ -62,7 +75,7 @@ def server(answer: Answer, directory: Path, identity: Issued = SERVER) -> Iterat
                 return
             try:
                 with context.wrap_socket(plain, server_side=True) as tls:
-                    answer(tls, tls.recv(65536).decode().partition("\r\n")[0])
+                    answer(tls, request_line(tls))
             except OSError:
                 continue
 
