@@ -23,6 +23,7 @@ from troth.ca import (
     jwk,
 )
 from troth.ca.audiences import Audiences
+from troth.ca.policy import Policy
 from troth.ca.profile import (
     NO_NAME,
     Issuer,
@@ -44,12 +45,27 @@ from troth.x509.requests import raw_alternative_names
 
 
 class Issued(NamedTuple):
-    """A signed certificate that nobody has seen yet, and the provisioner it is recorded under."""
+    """A signed certificate that nobody has seen yet, the provisioner it is recorded under, and who signed it."""
 
     serial: int
     not_after: datetime
     der: bytes
     provisioner: Provisioner | None
+    signer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """An intermediate that signs for some provisioners; `name` is empty for the one that signs for all others."""
+
+    name: str
+    issuer: Issuer
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def chain_pem(self) -> list[str]:
+        """The signing certificate and those above it as PEM, the signing one first; never the root."""
+        return [to_pem(certificate) for certificate in self.chain]
 
 
 class Request(NamedTuple):
@@ -73,10 +89,39 @@ class Authority:
     federated: tuple[x509.Certificate, ...] = ()
     subject_defaults: Mapping[str, Any] = field(default_factory=dict)
     check_issued_at: bool = True
+    policies: tuple[Policy, ...] = ()
+    provisioner_policies: Mapping[str, Policy] = field(default_factory=dict)
+    further: Mapping[str, Signer] = field(default_factory=dict)
+    assigned: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not key_matches(self.issuer.certificate, self.issuer.key):
             raise ConfigurationError("intermediate key does not belong to the intermediate certificate")
+
+    def signer_of(self, provisioner: Provisioner | None) -> Signer:
+        """Who signs for a provisioner: the intermediate ``troth.json`` names, else the authority's own."""
+        name = self.assigned.get(provisioner.name, "") if self.assigned and provisioner is not None else ""
+        return self.further[name] if name else Signer("", self.issuer, self.intermediates)
+
+    @property
+    def signers(self) -> tuple[Signer, ...]:
+        """Every signing intermediate, the authority's own first."""
+        return (self.signer_of(None), *self.further.values())
+
+    @property
+    def all_intermediates(self) -> tuple[x509.Certificate, ...]:
+        """The certificates below the roots that certificates of this authority lead through, each once."""
+        return tuple(dict.fromkeys(certificate for signer in self.signers for certificate in signer.chain))
+
+    def check_policies(self, provisioner: Provisioner, common_name: str, names: SubjectNames) -> None:
+        """The policies of the provisioner and of the authority; every one of them must allow every name.
+
+        Raises:
+            ForbiddenError: one does not.
+        """
+        own = self.provisioner_policies.get(provisioner.name)
+        for policy in (own, *self.policies) if own is not None else self.policies:
+            policy.check(common_name, names)
 
     def authorize(self, text: str, purpose: str, now: datetime) -> Grant:
         """Verify a one-time token for ``sign`` or ``revoke``; the caller spends it.
@@ -105,10 +150,12 @@ class Authority:
         claims = grant.provisioner.claims
         window = decide(wish, claims, self.backdate, now, grant.ceiling)
         marker = None if claims.disable_extensions else grant.provisioner.marker
+        self.check_policies(grant.provisioner, grant.subject, names)
+        signer = self.signer_of(grant.provisioner)
         subject = subject_name(grant.subject, self.subject_defaults)
-        extensions = leaf_extensions(key, self.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
-        der = sign_der(Prepared(subject, serial, window, key, extensions), self.issuer)
-        return Issued(serial, window.not_after, der, grant.provisioner)
+        extensions = leaf_extensions(key, signer.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
+        der = sign_der(Prepared(subject, serial, window, key, extensions), signer.issuer)
+        return Issued(serial, window.not_after, der, grant.provisioner, signer.name)
 
     def renew(
         self,
@@ -136,9 +183,11 @@ class Authority:
         length = old.not_valid_after_utc - old.not_valid_before_utc
         start = (now - self.backdate).replace(microsecond=0)
         key = public_der(new_key if new_key is not None else check_key(old.public_key()))
-        extensions = renewed_extensions(old, self.issuer.key_id, key if new_key is not None else None)
+        signer = self.signer_of(provisioner)
+        extensions = renewed_extensions(old, signer.issuer.key_id, key if new_key is not None else None)
         prepared = Prepared(old.subject.public_bytes(), serial, Window(start, start + length), key, extensions)
-        return Issued(serial, prepared.window.not_after, sign_der(prepared, self.issuer), provisioner)
+        der = sign_der(prepared, signer.issuer)
+        return Issued(serial, prepared.window.not_after, der, provisioner, signer.name)
 
     def check_renewal(self, old: x509.Certificate, recorded: str, revoked: bool, now: datetime) -> Provisioner | None:
         """The provisioner to record a renewal under; None for a certificate that names none.
@@ -167,11 +216,6 @@ class Authority:
         """A root or federated root by its SHA-256, in any case and with or without dashes."""
         wanted = sha.lower().replace("-", "")
         return next((c for c in (*self.roots, *self.federated) if fingerprint(c) == wanted), None)
-
-    @property
-    def chain_pem(self) -> list[str]:
-        """The intermediates as PEM, issuer first."""
-        return [to_pem(certificate) for certificate in self.intermediates]
 
 
 def check_confirmation(grant: Grant, request: x509.CertificateSigningRequest) -> None:

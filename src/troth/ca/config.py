@@ -9,6 +9,7 @@ from typing import Any
 from troth.ca import ConfigurationError
 from troth.ca.audiences import Audiences, audiences_for
 from troth.ca.claims import DEFAULTS, parse_claims
+from troth.ca.policy import Policy, parse_policy
 from troth.ca.provisioners import Provisioners, load_provisioners
 from troth.durations import DurationError, parse_duration
 
@@ -39,6 +40,7 @@ class Configuration:
     key_password: str
     tls_options: Mapping[str, Any]
     database: Mapping[str, Any] | None
+    policy: Policy | None
     raw: Mapping[str, Any] = field(repr=False)
 
 
@@ -76,6 +78,7 @@ def parse_configuration(text: str) -> Configuration:
         key_password=_text(raw, "password"),
         tls_options=tls_options(_object(raw, "tls")),
         database=_object(raw, "db") or None,
+        policy=parse_policy(authority.get("policy"), "the authority", "authority.policy"),
         raw=raw,
     )
 

@@ -167,7 +167,7 @@ class _Process:
 
 
 def _trust(loaded: Loaded) -> str:
-    return bundle_to_pem([*loaded.authority.roots, *loaded.authority.intermediates])
+    return bundle_to_pem([*loaded.authority.roots, *loaded.authority.all_intermediates])
 
 
 def _watched(runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:

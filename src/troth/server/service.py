@@ -16,7 +16,7 @@ from troth.server.messages import parse_rekey, parse_revoke, parse_sign
 from troth.server.state import Loaded
 from troth.store.group import GroupCommit
 from troth.store.records import Change, IssuedCertificate, Revocation, SpentToken, Store
-from troth.x509.pem import der_to_pem, parse_certificate_der
+from troth.x509.pem import der_to_pem, parse_certificate_der, to_pem
 from troth.x509.requests import RequestError, check_possession, parse_request
 
 SERIAL_ENTROPY_BYTES = 12
@@ -36,12 +36,9 @@ class Service:
         """Serve another configuration from the next request on."""
         self.loaded = loaded
         self.authority: Authority = loaded.authority
-        self.chain_pem = loaded.authority.chain_pem
-        # The answer's parts that are the same for every certificate, encoded once.
-        ca = json.dumps(self.chain_pem[0])
-        rest = json.dumps(self.chain_pem)[1:]
+        self.chain_pem = [to_pem(certificate) for certificate in loaded.authority.all_intermediates]
         options = json.dumps(dict(loaded.configuration.tls_options))
-        self._frame = f', "ca": {ca}, "certChain": ['.encode(), f', {rest}, "tlsOptions": {options}}}'.encode()
+        self._frames = {signer.name: _frame(signer.chain_pem, options) for signer in loaded.authority.signers}
 
     async def sign(self, body: bytes) -> bytes:
         """``POST /sign``: a token and a request become a certificate.
@@ -160,8 +157,15 @@ class Service:
         )
         await self._commit.record(Change(token=token, certificate=record))
         leaf = b'"' + der_to_pem(issued.der, "CERTIFICATE").replace("\n", "\\n").encode() + b'"'
-        before, after = self._frame
+        before, after = self._frames[issued.signer]
         return b'{"crt": ' + leaf + before + leaf + after
+
+
+def _frame(chain: list[str], options: str) -> tuple[bytes, bytes]:
+    """The answer's parts before and after the second leaf that are the same for every certificate, encoded once."""
+    rest = json.dumps(chain)[1:]
+    before = f', "ca": {json.dumps(chain[0])}, "certChain": ['
+    return before.encode(), f', {rest}, "tlsOptions": {options}}}'.encode()
 
 
 def _request(text: str) -> Request:

@@ -11,9 +11,12 @@ from cryptography import x509
 from troth.ca.authority import Authority
 from troth.ca.config import Configuration, parse_configuration
 from troth.ca.profile import issuer_of
+from troth.ca.settings import FILE as SETTINGS
 from troth.errors import TrothError
+from troth.host import clock
 from troth.host.files import read_file
 from troth.server import ServerError
+from troth.server.settings import load_signers, read_settings
 from troth.x509.keys import KeyPasswordError, PrivateKey, key_matches, parse_private_key
 from troth.x509.pem import parse_certificates
 
@@ -49,6 +52,7 @@ def load(path: Path, base: Path, password: Password, started: datetime) -> Loade
     roots = tuple(c for name in configuration.roots for c in _certificates(base / name))
     federated = tuple(c for name in configuration.federated_roots for c in _certificates(base / name))
     intermediates = tuple(_certificates(base / configuration.certificate))
+    settings = read_settings(path.with_name(SETTINGS), configuration)
     key = _key(base / configuration.key, configuration, password)
     if not key_matches(intermediates[0], key):
         raise ServerError(f"key {base / configuration.key} does not belong to {base / configuration.certificate}")
@@ -63,6 +67,10 @@ def load(path: Path, base: Path, password: Password, started: datetime) -> Loade
         federated=federated,
         subject_defaults=configuration.subject_defaults,
         check_issued_at=configuration.check_issued_at,
+        policies=tuple(one for one in (configuration.policy, settings.authority_policy) if one is not None),
+        provisioner_policies=settings.provisioner_policies,
+        further=load_signers(settings, base, password, roots, clock.now()),
+        assigned=settings.assigned,
     )
     return Loaded(configuration, authority, base)
 

@@ -70,7 +70,7 @@ def create_context(authority: Authority, options: dict[str, Any]) -> ssl.SSLCont
     context.set_ciphers(":".join(suites))
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_mode = ssl.CERT_OPTIONAL
-    context.load_verify_locations(cadata=bundle_to_pem([*authority.roots, *authority.intermediates]))
+    context.load_verify_locations(cadata=bundle_to_pem([*authority.roots, *authority.all_intermediates]))
     return context
 
 
