@@ -1,6 +1,7 @@
 """What is recorded, as values: an issued certificate, a spent token, a revocation, and a change of several at once."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
@@ -47,6 +48,24 @@ class Revocation:
     mtls: bool = False
 
 
+class Revoked(NamedTuple):
+    """A revocation as a list shows it."""
+
+    serial: int
+    revoked_at: datetime
+    reason_code: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedList:
+    """The revocation list that an issuer has out; numbers begin at 0 (RFC 5280 §5.2.3)."""
+
+    number: int
+    made_at: datetime
+    ends: datetime
+    der: bytes = field(repr=False)
+
+
 class Change(NamedTuple):
     """Recorded wholly or not at all."""
 
@@ -73,6 +92,30 @@ class Store(Protocol):
     def is_revoked(self, serial: int) -> bool: ...
 
     def revocation(self, serial: int) -> Revocation | None: ...
+
+    def publish(
+        self,
+        signer: str,
+        ended_before: datetime,
+        due: Callable[[PublishedList | None], bool],
+        make: Callable[[int, list[Revoked]], PublishedList],
+    ) -> bool:
+        """Replace an issuer's revocation list in one transaction, if it is due; whether it was.
+
+        Args:
+            signer: the issuer's name, empty for the authority's own.
+            ended_before: certificates that ended earlier are left out; of unknown ones nobody knows, they stay.
+            due: asked with the present list, inside the transaction.
+            make: the list, from its number and the revocations in the order of their serials.
+
+        Raises:
+            StoreError: it cannot be read or written.
+        """
+        ...
+
+    def published(self, signer: str) -> PublishedList | None:
+        """The present revocation list of an issuer."""
+        ...
 
     def certificate(self, serial: int) -> bytes | None:
         """The DER of an issued certificate."""

@@ -5,12 +5,13 @@ One connection per process; several processes share the file, and uniqueness is 
 
 import contextlib
 import sqlite3
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from troth.store import StoreError
-from troth.store.records import AlreadyRevokedError, Change, Revocation, TokenSpentError
+from troth.store.records import AlreadyRevokedError, Change, PublishedList, Revocation, Revoked, TokenSpentError
 
 BUSY_TIMEOUT_SECONDS = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -46,6 +47,15 @@ MIGRATIONS = (
     """,
     # The index cost a third of every commit; the purge, every few minutes, may as well read the whole table.
     "DROP INDEX used_tokens_ends",
+    """
+    CREATE TABLE revocation_lists (
+        signer TEXT PRIMARY KEY,
+        number INTEGER NOT NULL,
+        made_at INTEGER NOT NULL,
+        ends INTEGER NOT NULL,
+        der BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
 )
 
 
@@ -59,18 +69,23 @@ class SQLiteStore:
 
     def apply(self, changes: list[Change]) -> list[StoreError | None]:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
+            with self._transaction():
                 outcomes = [self._one(change) for change in changes]
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
         except sqlite3.Error as error:
             raise StoreError(f"cannot record in the database: {error}") from error
         self._cap_wal()
         return outcomes
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
 
     def _one(self, change: Change) -> StoreError | None:
         token, revocation, certificate = change.token, change.revocation, change.certificate
@@ -132,6 +147,41 @@ class SQLiteStore:
         if row is None:
             return None
         return Revocation(serial, datetime.fromtimestamp(row[0], UTC), row[1], row[2], row[3], row[4], bool(row[5]))
+
+    def publish(
+        self,
+        signer: str,
+        ended_before: datetime,
+        due: Callable[[PublishedList | None], bool],
+        make: Callable[[int, list[Revoked]], PublishedList],
+    ) -> bool:
+        try:
+            with self._transaction():
+                current = self.published(signer)
+                if not due(current):
+                    return False
+                fresh = make(current.number + 1 if current is not None else 0, self._revoked(ended_before))
+                self._db.execute(
+                    "INSERT OR REPLACE INTO revocation_lists VALUES (?, ?, ?, ?, ?)",
+                    (signer, fresh.number, _microseconds(fresh.made_at), _microseconds(fresh.ends), fresh.der),
+                )
+                return True
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot record a revocation list in the database: {error}") from error
+
+    def _revoked(self, ended_before: datetime) -> list[Revoked]:
+        rows = self._db.execute(
+            "SELECT r.serial, r.revoked_at, r.reason_code FROM revocations r LEFT JOIN certificates c"
+            " ON c.serial = r.serial WHERE c.not_after IS NULL OR c.not_after >= ? ORDER BY r.serial",
+            (_seconds(ended_before),),
+        )
+        return [Revoked(int.from_bytes(row[0]), datetime.fromtimestamp(row[1], UTC), row[2]) for row in rows]
+
+    def published(self, signer: str) -> PublishedList | None:
+        row = self._row("SELECT number, made_at, ends, der FROM revocation_lists WHERE signer = ?", signer)
+        if row is None:
+            return None
+        return PublishedList(row[0], _moment(row[1]), _moment(row[2]), bytes(row[3]))
 
     def certificate(self, serial: int) -> bytes | None:
         row = self._row("SELECT der FROM certificates WHERE serial = ?", _key(serial))
@@ -205,3 +255,11 @@ def _key(serial: int) -> bytes:
 
 def _seconds(moment: datetime) -> int:
     return int(moment.timestamp())
+
+
+def _microseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1_000_000)
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
