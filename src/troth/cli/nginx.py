@@ -27,7 +27,9 @@ troth nginx undo 20260102-150405-1f2e --config /etc/nginx/troth.toml
 """
 PROVE_EXAMPLES = """
 troth nginx prove --config /etc/nginx/troth.toml
-troth nginx prove -c /etc/nginx/nginx.conf --location /upstream
+troth nginx prove -c /etc/nginx/nginx.conf --location /upstream --live
+troth nginx prove --config /etc/nginx/troth.toml --out proof.jws
+troth nginx prove --check proof.jws --root ca.crt
 """
 
 
@@ -103,13 +105,39 @@ def undo(binary: str, conf: str, prefix: str, config: str, as_json: bool, identi
 @flags.command("prove", PROVE_EXAMPLES)
 @COMMON
 @DECLARATION
-def prove(binary: str, conf: str, prefix: str, config: str, as_json: bool, **declared: Any) -> int:
+@click.option("--live", is_flag=True, help="Ask the real upstream too, with good and bad certificates.")
+@click.option(
+    "--sign", is_flag=True, help="Print a signed proof, by the identity that was proven, for others to check."
+)
+@click.option("--out", metavar="FILE", default="", help="Write the signed proof to a file.")
+@click.option("--check", metavar="FILE", default="", help="Check and show a signed proof instead of making one.")
+@click.option(
+    "--root", metavar="FILE", default="", help="Root certificates that the signer must lead to, with --check."
+)
+def prove(
+    binary: str,
+    conf: str,
+    prefix: str,
+    config: str,
+    as_json: bool,
+    live: bool,
+    sign: bool,
+    out: str,
+    check: str,
+    root: str,
+    **declared: Any,
+) -> int:
     """Show on the wire what each location accepts and refuses, end to end through an nginx of the same build.
 
     Without a declaration every location that shows a client certificate is proven as it stands.
     """
-    from troth.cli import nginx_work as work
+    from troth.cli import nginx_prove as work
     from troth.cli.nginx_options import target as target_of
+    from troth.errors import UsageError
 
-    target = target_of(binary, conf, prefix, config)
-    return work.prove(target, declared["server"], declared["location"], as_json=as_json)
+    if bool(check) != bool(root):
+        raise UsageError("--check FILE and --root FILE belong together", hint=PROVE_EXAMPLES.strip().splitlines()[-1])
+    if check:
+        return work.check(check, root, as_json=as_json)
+    wanted = work.Wanted(declared["server"], declared["location"], live, sign, out, as_json)
+    return work.prove(target_of(binary, conf, prefix, config), wanted)

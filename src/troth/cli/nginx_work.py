@@ -8,17 +8,14 @@ import click
 
 from troth.agent.apply import apply_plan, read_config
 from troth.agent.config import Config as Declared
-from troth.agent.prove import ProofRow, prove_location
 from troth.agent.proxy import witness_directory
 from troth.cli.nginx_options import Target, required
-from troth.errors import TrothError, UsageError
+from troth.errors import UsageError
 from troth.host.files import read_file
 from troth.host.ports import lasting_port
 from troth.host.terminal import announce, confirm, note
-from troth.nginx.map import Place, identity_map
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
-from troth.nginx.tree import Config
 
 
 def plan(one: Target) -> Plan:
@@ -97,59 +94,3 @@ def apply(one: Target, wanted: Plan, *, yes: bool, as_json: bool) -> int:
     announce("nginx", serving)
     note(f"Take it back with: troth nginx undo {outcome.identifier}")
     return 0
-
-
-def prove(one: Target, server: str, location: str, *, as_json: bool) -> int:
-    """Prove the declared locations, or those selected, or all; exit 2 when a row fails.
-
-    Raises:
-        TrothError: the configuration cannot be read, or nothing is there to prove.
-    """
-    config = read_config(one.nginx)
-    chosen = _chosen(config, one.config, server, location)
-    results = [(place, prove_location(place, one.nginx, one.nginx.main.parent)) for place in chosen]
-    good = all(row.ok for _, rows in results for row in rows)
-    if as_json:
-        value = [
-            {"servers": place.servers, "location": place.path, "where": place.where, "rows": [asdict(r) for r in rows]}
-            for place, rows in results
-        ]
-        click.echo(json.dumps({"ok": good, "locations": value}, indent=2))
-    else:
-        for place, rows in results:
-            click.echo(f"{'/'.join(place.servers)} {place.path}  ->  {place.target}".strip())
-            click.echo(rows_text(rows))
-    return 0 if good else 2
-
-
-def _chosen(config: Config, declared: Declared | None, server: str, location: str) -> list[Place]:
-    places = [place for place in identity_map(config) if place.module == "proxy"]
-    wanted = [(server, location)] if location else []
-    if not wanted and declared is not None:
-        wanted = [(one.server, one.path) for one in declared.locations]
-    if wanted:
-        places = [p for p in places if any(_fits(p, name, path) for name, path in wanted)]
-    else:
-        places = [p for p in places if p.value("ssl_certificate")]
-    if not places:
-        raise TrothError(
-            "there is no such location that talks TLS to an upstream", hint="see what there is: troth nginx inspect"
-        )
-    return places
-
-
-def _fits(place: Place, server: str, path: str) -> bool:
-    return (not server or server in place.servers) and path in (place.path, place.path.rpartition(" ")[2])
-
-
-def rows_text(rows: Sequence[ProofRow]) -> str:
-    """The rows as a table: a tick or a cross, what was tried, what was seen, and why."""
-    width = max(len(row.title) for row in rows)
-    lines = []
-    for row in rows:
-        lines.append(f"  {'✔' if row.ok else '✘'} {row.title:<{width}}  {row.observed}")
-        if not row.ok:
-            lines.append(f"    {'':<{width}}  expected: {row.expected}")
-        if row.detail:
-            lines.append(f"    {'':<{width}}  {row.detail}")
-    return "\n".join(lines)

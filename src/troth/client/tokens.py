@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
 from troth.client import ClientError
 from troth.client.provisioners import SigningKey
-from troth.x509.keys import PrivateKey, private_key_to_pem
+from troth.x509.keys import PrivateKey, PublicKey, private_key_to_pem, public_pem
 from troth.x509.names import common_name
 
 LIFETIME = timedelta(minutes=5)
@@ -80,7 +80,7 @@ def sign_token(key: SigningKey, audience: str, subject: str, span: Validity, cla
         signer = import_key(dict(key.jwk))
     except Exception as error:  # the key library's errors have no common base
         raise TokenError(f"the key of provisioner {key.provisioner!r} cannot be used: {error}") from error
-    algorithm = str(key.jwk.get("alg") or _algorithm_of(signer))
+    algorithm = str(key.jwk.get("alg") or algorithm_of(signer))
     if algorithm not in ALGORITHMS:
         raise TokenError(f"the key of provisioner {key.provisioner!r} has algorithm {algorithm!r}: expected ES256")
     return _sign({"alg": algorithm, "kid": key.kid, "typ": "JWT"}, payload, signer)
@@ -134,9 +134,9 @@ def renewal_token(
     The header carries the whole chain: the authority verifies it as of the certificate's last minute, so that an
     expired certificate can still speak for itself where the provisioner allows that.
     """
-    signer = _as_jwk(key)
+    signer = as_jwk(key)
     header = {
-        "alg": _algorithm_of(signer),
+        "alg": algorithm_of(signer),
         "kid": signer.thumbprint(),
         "typ": "JWT",
         "x5cInsecure": [base64.b64encode(c.public_bytes(Encoding.DER)).decode() for c in chain],
@@ -159,14 +159,16 @@ def _sign(header: dict[str, Any], payload: Mapping[str, Any], key: Key) -> str:
     return jws.serialize_compact(header, text, key, algorithms=ALGORITHMS, registry=registry)
 
 
-def _as_jwk(key: PrivateKey) -> Key:
-    pem = private_key_to_pem(key, pkcs8=True)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
+def as_jwk(key: PrivateKey | PublicKey) -> Key:
+    """A certificate's key, or its public one, in the form that joserfc signs and verifies with."""
+    pem: str | bytes = private_key_to_pem(key, pkcs8=True) if isinstance(key, PrivateKey) else public_pem(key)
+    if isinstance(key, ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey):
         return ECKey.import_key(pem)
-    return RSAKey.import_key(pem) if isinstance(key, rsa.RSAPrivateKey) else OKPKey.import_key(pem)
+    return RSAKey.import_key(pem) if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey) else OKPKey.import_key(pem)
 
 
-def _algorithm_of(key: Key) -> str:
+def algorithm_of(key: Key) -> str:
+    """The one signature algorithm we use with a key (RFC 7518 §3.1)."""
     if isinstance(key, ECKey):
         return {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}.get(key.curve_name, key.curve_name)
     return "RS256" if isinstance(key, RSAKey) else "EdDSA"
