@@ -11,6 +11,7 @@ from troth.ca.audiences import Audiences, audiences_for
 from troth.ca.claims import DEFAULTS, parse_claims
 from troth.ca.policy import Policy, parse_policy
 from troth.ca.provisioners import Provisioners, load_provisioners
+from troth.ca.revocations import Lists, parse_lists
 from troth.durations import DurationError, parse_duration
 
 DEFAULT_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -41,6 +42,8 @@ class Configuration:
     tls_options: Mapping[str, Any]
     database: Mapping[str, Any] | None
     policy: Policy | None
+    lists: Lists | None
+    insecure: tuple[str, int] | None
     raw: Mapping[str, Any] = field(repr=False)
 
 
@@ -78,6 +81,8 @@ def parse_configuration(text: str) -> Configuration:
         key_password=_text(raw, "password"),
         tls_options=tls_options(_object(raw, "tls")),
         database=_object(raw, "db") or None,
+        lists=parse_lists(_object(raw, "crl"), names),
+        insecure=_insecure(raw),
         policy=parse_policy(authority.get("policy"), "the authority", "authority.policy"),
         raw=raw,
     )
@@ -115,10 +120,15 @@ def _backdate(authority: Mapping[str, Any]) -> timedelta:
     return backdate
 
 
-def _address(text: str) -> tuple[str, int]:
+def _insecure(raw: Mapping[str, Any]) -> tuple[str, int] | None:
+    text = _text(raw, "insecureAddress")
+    return _address(text, "insecureAddress") if text else None
+
+
+def _address(text: str, name: str = "address") -> tuple[str, int]:
     host, separator, port = text.rpartition(":")
     if not separator or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigurationError(f"address: expected host:port such as :9000 or 127.0.0.1:9000, got {text!r}")
+        raise ConfigurationError(f"{name}: expected host:port such as :9000 or 127.0.0.1:9000, got {text!r}")
     return host.strip("[]"), int(port)
 
 

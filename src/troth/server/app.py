@@ -5,6 +5,7 @@ import itertools
 import json
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
+from email.utils import format_datetime
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +25,7 @@ from troth.server.messages import parse_limit
 from troth.server.service import Service
 from troth.store.records import AlreadyRevokedError, TokenSpentError
 from troth.x509 import X509Error
-from troth.x509.pem import to_pem
+from troth.x509.pem import der_to_pem, to_pem
 
 MAX_BODY_BYTES = 1024 * 1024
 READ_TIMEOUT_SECONDS = 15.0
@@ -75,12 +76,27 @@ def _add_routes(router: web.UrlDispatcher, prefix: str) -> None:
     router.add_get(f"{prefix}/federation", federation)
     router.add_get(f"{prefix}/provisioners", provisioners)
     router.add_get(f"{prefix}/provisioners/{{kid}}/encrypted-key", encrypted_key)
-    router.add_get(f"{prefix}/crl", _absent("certificate revocation lists are not enabled"))
+    add_list_routes(router, prefix)
     router.add_post(f"{prefix}/sign", sign)
     router.add_post(f"{prefix}/renew", renew)
     router.add_post(f"{prefix}/re-sign", renew)
     router.add_post(f"{prefix}/rekey", rekey)
     router.add_post(f"{prefix}/revoke", revoke)
+
+
+def add_list_routes(router: web.UrlDispatcher, prefix: str) -> None:
+    """The revocation list of the authority, and those of its further issuers by name."""
+    router.add_get(f"{prefix}/crl", revocation_list)
+    router.add_get(f"{prefix}/crl/{{issuer}}", revocation_list)
+
+
+def create_plain_app(service: Service, log: Log) -> web.Application:
+    """What is served without TLS: revocation lists, which are signed, and which TLS itself may have to wait for."""
+    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY_BYTES)
+    app[SERVICE], app[LOG], app[INSTANCE] = service, log, f"{uuid.uuid4()}"[:24]
+    for prefix in ("", "/1.0"):
+        add_list_routes(app.router, prefix)
+    return app
 
 
 @web.middleware
@@ -198,6 +214,19 @@ async def intermediates_pem(request: web.Request) -> web.Response:
 async def federation(request: web.Request) -> web.Response:
     authority = request.app[SERVICE].authority
     return _json({"crts": [to_pem(c) for c in (*authority.roots, *authority.federated)]}, 201)
+
+
+async def revocation_list(request: web.Request) -> web.Response:
+    """DER, or PEM where the query has ``pem``, whatever its value."""
+    found = request.app[SERVICE].revocation_list(request.match_info.get("issuer", ""))
+    as_pem = "pem" in request.query
+    response = web.Response(
+        body=der_to_pem(found.der, "X509 CRL").encode() if as_pem else found.der,
+        content_type=PEM_TYPE if as_pem else "application/pkix-crl",
+    )
+    response.headers["Expires"] = format_datetime(found.ends.replace(microsecond=0), usegmt=True)
+    response.headers["Content-Disposition"] = f'attachment; filename="crl.{"pem" if as_pem else "crl"}"'
+    return response
 
 
 async def provisioners(request: web.Request) -> web.Response:

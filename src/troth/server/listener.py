@@ -17,7 +17,7 @@ from aiohttp import web
 
 from troth.errors import TrothError
 from troth.host import clock
-from troth.server.app import create_app
+from troth.server.app import create_app, create_plain_app
 from troth.server.log import Log
 from troth.server.service import Service
 from troth.server.state import Loaded
@@ -29,11 +29,13 @@ HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 15.0
 GRACE_SECONDS = 60.0
 PURGE_SECONDS = 300.0
+LOOK_SECONDS = 60.0
 RETRY_SECONDS = 60.0
 BACKLOG = 1024
 COLLECT_AFTER_OBJECTS = 20_000
 _TICKS = 3
 
+Socket = socket.socket
 Reload = Callable[[], Loaded]
 
 
@@ -43,9 +45,10 @@ class Listening:
 
     loaded: Loaded
     reload: Reload
-    socket: socket.socket
+    socket: Socket
     database: Path
     log: Log
+    plain: Socket | None = None
 
 
 async def serve(listening: Listening, ready: Callable[[], object]) -> None:
@@ -104,6 +107,8 @@ class _Process:
             handle_signals=False,
         )
         await runner.setup()
+        # A list of before the start may have missed what was recorded, or end while we were down.
+        self._service.publish_lists(self._service.authority.started)
         server = await loop.create_server(
             lambda: _watched(runner, loop),
             sock=self._listening.socket,
@@ -111,15 +116,27 @@ class _Process:
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             backlog=BACKLOG,
         )
-        purge = asyncio.create_task(self._purge())
+        plain = await self._serve_plain(self._listening.plain) if self._listening.plain is not None else None
+        tasks = [asyncio.create_task(self._purge()), asyncio.create_task(self._publish())]
         ready()
         await self._stop.wait()
         self._log.event("stopping: no new connections, finishing what was accepted")
         server.close()
-        purge.cancel()
+        for task in tasks:
+            task.cancel()
+        if plain is not None:
+            await plain.cleanup()
         await runner.cleanup()
         if self._renewal is not None:
             self._renewal.cancel()
+
+    async def _serve_plain(self, plain: Socket) -> web.AppRunner:
+        loop = asyncio.get_running_loop()
+        app = create_plain_app(self._service, self._log)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, handle_signals=False)
+        await runner.setup()
+        await loop.create_server(lambda: _watched(runner, loop), sock=plain, backlog=BACKLOG)
+        return runner
 
     def _show_new_certificate(self, context: ssl.SSLContext) -> None:
         """Issue our own certificate and come back before it ends; connections already open are not touched."""
@@ -151,6 +168,7 @@ class _Process:
             try:
                 self._context.load_verify_locations(cadata=_trust(loaded))
                 self._show_new_certificate(self._context)
+                self._service.publish_lists()
             except Exception:
                 self._service.replace(old)
                 raise
@@ -158,6 +176,20 @@ class _Process:
             self._log.failure("configuration not reloaded, the old one goes on serving", error=error)
             return
         self._log.event("configuration reloaded")
+
+    async def _publish(self) -> None:
+        """Make the revocation lists in time; of several processes the first that looks does."""
+        while True:
+            lists = self._service.loaded.configuration.lists
+            period = lists.period.total_seconds() if lists is not None else LOOK_SECONDS
+            await asyncio.sleep(min(LOOK_SECONDS, max(1.0, period / 4)))
+            if lists is None:
+                continue
+            try:
+                if self._service.publish_lists(clock.now() - lists.period):
+                    self._log.event("revocation lists made")
+            except TrothError as error:
+                self._log.failure("revocation lists could not be made", error=error.message)
 
     async def _purge(self) -> None:
         while True:

@@ -3,19 +3,28 @@
 import json
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from cryptography import x509
 
-from troth.ca import CAError, ForbiddenError, MalformedError, RenewalRefusedError, UnauthorizedError
+from troth.ca import (
+    CAError,
+    ForbiddenError,
+    MalformedError,
+    NotFoundError,
+    RenewalRefusedError,
+    UnauthorizedError,
+)
 from troth.ca.authority import Authority, Issued, Request, serial_from
 from troth.ca.certified import RENEWAL_ISSUER, authorize_renewal
 from troth.ca.profile import check_key
 from troth.host import clock
+from troth.server.lists import publish
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
 from troth.server.state import Loaded
 from troth.store.group import GroupCommit
-from troth.store.records import Change, IssuedCertificate, Revocation, SpentToken, Store
+from troth.store.records import Change, IssuedCertificate, PublishedList, Revocation, SpentToken, Store
 from troth.x509.pem import der_to_pem, parse_certificate_der, to_pem
 from troth.x509.requests import RequestError, check_possession, parse_request
 
@@ -141,7 +150,32 @@ class Service:
             token is None,
         )
         await self._commit.record(Change(token=token, revocation=revocation))
+        lists = self.loaded.configuration.lists
+        if lists is not None and lists.on_revoke:
+            self.publish_lists()
         return {"status": "ok"}
+
+    def publish_lists(self, older_than: datetime | None = None) -> int:
+        """Make the revocation lists that were made before a moment, or all; how many. None are made unless enabled.
+
+        Raises:
+            StoreError: the database cannot be read or written.
+        """
+        lists = self.loaded.configuration.lists
+        return publish(self.store, self.authority, lists, clock.now(), older_than) if lists is not None else 0
+
+    def revocation_list(self, signer: str) -> PublishedList:
+        """The revocation list of an issuer; an empty name is the authority's own.
+
+        Raises:
+            NotFoundError: lists are not enabled, or there is no such issuer.
+        """
+        if self.loaded.configuration.lists is None:
+            raise NotFoundError("certificate revocation lists are not enabled")
+        found = self.store.published(signer) if signer in self._frames else None
+        if found is None:
+            raise NotFoundError("there is no revocation list of this issuer")
+        return found
 
     async def _deliver(self, issued: Issued, token: SpentToken | None) -> bytes:
         """Record, then the answer as JSON."""

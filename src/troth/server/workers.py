@@ -10,6 +10,7 @@ from pathlib import Path
 
 import uvloop
 
+from troth.ca.config import Configuration
 from troth.errors import TrothError
 from troth.host import clock
 from troth.host.systemd import notify
@@ -54,7 +55,8 @@ def run(options: Options) -> int:
     # The schema is made before there are several processes to make it.
     open_store(database).close()
     sockets = bind(loaded.configuration.host, loaded.configuration.port, options.workers)
-    listeners = [Listening(loaded, reload, one, database, log) for one in sockets]
+    plain = _bind_plain(loaded.configuration, options.workers)
+    listeners = [Listening(loaded, reload, one, database, log, two) for one, two in zip(sockets, plain, strict=True)]
     where = f"{loaded.configuration.host or '0.0.0.0'}:{loaded.configuration.port}"  # noqa: S104 - as configured
     log.event("serving", address=where, workers=options.workers, config=options.config)
     if options.workers == 1:
@@ -75,7 +77,14 @@ def _remember(password: Password) -> Password:
     return ask
 
 
-def bind(host: str, port: int, count: int) -> list[socket.socket]:
+def _bind_plain(configuration: Configuration, count: int) -> Sequence[socket.socket | None]:
+    """Sockets for what is served without TLS; none unless there are revocation lists to serve."""
+    if configuration.insecure is None or configuration.lists is None:
+        return [None] * count
+    return bind(*configuration.insecure, count, "insecureAddress")
+
+
+def bind(host: str, port: int, count: int, member: str = "address") -> list[socket.socket]:
     """Listening sockets, one a process. With several, the port is first taken alone, so that it is nobody else's.
 
     Raises:
@@ -92,7 +101,7 @@ def bind(host: str, port: int, count: int) -> list[socket.socket]:
         reason = (error.strerror or str(error)).lower()
         raise ServerError(
             f"cannot listen on {host or '*'}:{port}: {reason}",
-            hint="stop the other program, or change 'address' in ca.json",
+            hint=f"stop the other program, or change {member!r} in ca.json",
         ) from error
 
 
