@@ -4,7 +4,6 @@ import http.client
 import json
 import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -15,9 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.rig.authority import Served, founded
+from tests.server.calls import revoke, sign
 from troth.host.ports import free_ports
-from troth.x509.keys import generate_key
-from troth.x509.requests import create_request, request_to_pem
 
 
 @pytest.fixture
@@ -31,23 +29,8 @@ def configure(served: Served, **members: Any) -> None:
     served.configuration.write_text(json.dumps({**raw, **members}))
 
 
-def post(served: Served, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    asked = urllib.request.Request(served.url + path, json.dumps(body).encode())
-    with urllib.request.urlopen(asked, context=served.tls(), timeout=20) as answer:
-        value: dict[str, Any] = json.loads(answer.read())
-        return value
-
-
 def certificate(served: Served, name: str) -> x509.Certificate:
-    request = request_to_pem(create_request(generate_key(), name, [name]))
-    answer = post(served, "/sign", {"csr": request, "ott": served.token(name)})
-    return x509.load_pem_x509_certificate(answer["crt"].encode())
-
-
-def revoke(served: Served, serial: int, reason: int = 0) -> None:
-    ott = served.token(str(serial), "/1.0/revoke")
-    body = {"serial": str(serial), "ott": ott, "reasonCode": reason, "passive": True}
-    assert post(served, "/revoke", body) == {"status": "ok"}
+    return x509.load_pem_x509_certificate(sign(served, name)[1]["crt"].encode())
 
 
 def fetch(served: Served, path: str = "/crl", method: str = "GET") -> tuple[int, dict[str, str], bytes]:

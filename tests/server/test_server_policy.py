@@ -1,7 +1,6 @@
 """Name policies as enforced: against the official step-ca's verdicts, per provisioner, and not at renewal."""
 
 import contextlib
-import http.client
 import json
 import os
 import subprocess
@@ -14,10 +13,9 @@ import pytest
 
 from tests.cli.accounts import program, wait_until_listening
 from tests.rig.authority import Served, founded
-from troth.x509.keys import generate_key, private_key_to_pem
-from troth.x509.requests import create_request, request_to_pem
+from tests.server.calls import KEY, call, request, sign
+from troth.x509.keys import generate_key
 
-KEY = generate_key()
 NAMES = (
     "www.example.com",
     "WWW.EXAMPLE.COM",
@@ -80,27 +78,6 @@ STRICTER = {
 def served(tmp_path: Path) -> Iterator[Served]:
     with founded(tmp_path) as one:
         yield one
-
-
-def post(served: Served, path: str, body: Any, identity: tuple[str, bytes] | None = None) -> tuple[int, dict[str, Any]]:
-    context = served.tls()
-    if identity is not None:
-        pair = served.directory / "pair"
-        pair.write_bytes(identity[0].encode() + identity[1])
-        context.load_cert_chain(pair)
-    connection = http.client.HTTPSConnection("127.0.0.1", served.port, context=context, timeout=20)
-    try:
-        connection.request("POST", path, json.dumps(body) if body is not None else b"")
-        answer = connection.getresponse()
-        return answer.status, json.loads(answer.read())
-    finally:
-        connection.close()
-
-
-def sign(served: Served, name: str, *sans: str) -> tuple[int, dict[str, Any]]:
-    request = request_to_pem(create_request(KEY, "", []))
-    ott = served.token(name, sans=list(sans or (name,)))
-    return post(served, "/sign", {"csr": request, "ott": ott})
 
 
 def verdicts(served: Served) -> dict[str, int]:
@@ -177,17 +154,16 @@ def test_renewal_and_a_new_key_are_not_judged_by_policy_as_with_step_ca(served: 
     served.stop()
     served.start()
     assert sign(served, "old.example")[0] == 403
-    identity = ("".join(issued["certChain"]), private_key_to_pem(KEY))
-    assert post(served, "/renew", None, identity)[0] == 201
-    request = request_to_pem(create_request(generate_key(), "", []))
-    assert post(served, "/rekey", {"csr": request}, identity)[0] == 201
+    identity = ("".join(issued["certChain"]), KEY)
+    assert call(served, "POST", "/renew", identity=identity)[0] == 201
+    assert call(served, "POST", "/rekey", {"csr": request(generate_key())}, identity)[0] == 201
 
 
 def test_a_refused_name_spends_the_token(served: Served) -> None:
     served.edit(policy={"x509": {"deny": {"dns": ["bad.example"]}}})
     served.start()
-    body = {"csr": request_to_pem(create_request(KEY, "", [])), "ott": served.token("bad.example")}
-    assert [post(served, "/sign", body)[0] for _ in range(2)] == [403, 401]
+    body = {"csr": request(), "ott": served.token("bad.example")}
+    assert [call(served, "POST", "/sign", body)[0] for _ in range(2)] == [403, 401]
 
 
 @pytest.mark.parametrize(
