@@ -9,6 +9,7 @@ from troth.cli.provisioner_options import setting_options, template_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 ADD_EXAMPLES = """
 troth ca provisioner add cicd --create
@@ -109,6 +110,8 @@ def update(name: str, new_name: str, ca_config: str, **given: Any) -> None:
         return editing.replace_provisioner(raw, name, {**entry, "name": new_name or name})
 
     configuration.edit(path, change, editing.checked_text)
+    if new_name:
+        _follow(path, name, new_name)
 
 
 @flags.command("remove", REMOVE_EXAMPLES)
@@ -123,6 +126,22 @@ def remove(name: str, ca_config: str) -> None:
 
     path = configuration.ca_config(ca_config)
     configuration.edit(path, lambda raw: editing.remove_provisioner(raw, name), editing.checked_text)
+    _follow(path, name, "")
+
+
+def _follow(ca_config: "Path", name: str, new_name: str) -> None:
+    """What ``troth.json`` says of a provisioner goes where it goes."""
+    from troth.ca import policy_editing, settings
+    from troth.ca.editing import read_object
+    from troth.cli import configuration
+
+    path = ca_config.with_name(settings.FILE)
+    if path.exists() and policy_editing.speaks_of(read_object(configuration.text_of(path), str(path)), name):
+        configuration.edit(
+            path,
+            lambda raw: policy_editing.rename_provisioner(raw, name, new_name),
+            policy_editing.checked_settings,
+        )
 
 
 def _warn_of_foreign(kind: str, named: Any, given: "Mapping[str, Any]") -> None:

@@ -7,6 +7,7 @@ GROUPS = {
     "": "mutual TLS between nginx and its upstreams: a private CA, certificates that renew, and proof on the wire",
     "ca": "run a certificate authority, and get, renew and revoke its certificates",
     "ca provisioner": "see and change who may ask the authority for certificates",
+    "ca policy": "see and change which names the authority may certify",
     "certificate": "look at certificates and check them",
     "nginx": "see, plan, apply and prove the identities that nginx shows and trusts",
     "agent": "keep certificates renewed, deployed and proven",
@@ -38,6 +39,7 @@ COMMANDS = {
         "federation": ("troth.cli.ca_roots:federation", "fetch the root certificates of the federation"),
         "health": ("troth.cli.ca_health:health", "ask whether the authority is up"),
         "provisioner": ("", GROUPS["ca provisioner"]),
+        "policy": ("", GROUPS["ca policy"]),
     },
     "ca provisioner": {
         "list": ("troth.cli.ca_provisioner:list_provisioners", "list the provisioners"),
@@ -64,3 +66,39 @@ COMMANDS = {
         "status": ("troth.cli.agent:status", "show what the agent knows"),
     },
 }
+
+POLICY_KINDS = {
+    "cn": "common names",
+    "dns": "DNS names",
+    "ip": "IP addresses and ranges",
+    "email": "email addresses",
+    "uri": "hosts of URIs",
+}
+
+
+def _add_policies() -> None:
+    """``ca policy``: the same commands for the authority and for one provisioner."""
+    for level, whose in (("authority", "of the authority"), ("provisioner", "of one provisioner")):
+        at, module = f"ca policy {level}", f"troth.cli.ca_policy:{level}"
+        GROUPS[at] = f"the policy {whose}"
+        GROUPS[f"{at} x509"] = f"which names may be in X.509 certificates {whose}"
+        GROUPS[f"{at} x509 wildcards"] = "whether wildcard names such as *.example.com may be in certificates"
+        COMMANDS.setdefault("ca policy", {})[level] = ("", GROUPS[at])
+        COMMANDS[at] = {
+            "view": (f"{module}_view", "print the policy"),
+            "remove": (f"{module}_remove", "remove the policy"),
+            "x509": ("", GROUPS[f"{at} x509"]),
+        }
+        COMMANDS[f"{at} x509"] = {"wildcards": ("", GROUPS[f"{at} x509 wildcards"])}
+        COMMANDS[f"{at} x509 wildcards"] = {
+            verb: (f"{module}_wildcards_{verb}", f"{verb} wildcard names") for verb in ("allow", "deny")
+        }
+        for side in ("allow", "deny"):
+            GROUPS[f"{at} x509 {side}"] = f"names to {side}"
+            COMMANDS[f"{at} x509"][side] = ("", GROUPS[f"{at} x509 {side}"])
+            COMMANDS[f"{at} x509 {side}"] = {
+                kind: (f"{module}_{side}_{kind}", f"{side} {what}, or no longer") for kind, what in POLICY_KINDS.items()
+            }
+
+
+_add_policies()

@@ -1,5 +1,7 @@
 """The authority's own files, edited: read, changed, checked and replaced whole, under a lock."""
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,14 @@ def ca_config(given: str) -> Path:
     return path
 
 
-def edit(path: Path, change: Change, write: Callable[[Mapping[str, Any]], str], *, absent: str = "") -> None:
+def edit(
+    path: Path,
+    change: Change,
+    write: Callable[[Mapping[str, Any]], str],
+    *,
+    absent: str = "",
+    like: Path | None = None,
+) -> None:
     """Apply a change to a JSON file and say what to do next.
 
     Args:
@@ -34,24 +43,35 @@ def edit(path: Path, change: Change, write: Callable[[Mapping[str, Any]], str], 
         change: from the object that is there to the one that shall be.
         write: checks the result and gives its text.
         absent: the text to begin with when there is no file; empty means that there must be one.
+        like: a file whose mode and owner a new one takes, so that who reads the one can read the other.
 
     Raises:
         TrothError: it cannot be read, changed or written; it then stays as it is.
     """
     with locked(path):
-        text = absent if absent and not path.exists() else _text(path)
+        text = absent if absent and not path.exists() else text_of(path)
         try:
             changed = write(change(read_object(text, path.name)))
         except TrothError as error:
             raise UsageError(f"{path} is not changed: {error.message}", hint=error.hint) from error
+        fresh = not path.exists()
         write_file(path, changed.encode(), 0o600)
+        if fresh and like is not None:
+            _permit(path, like.stat())
     announce("CA Configuration", str(path))
     note(
         "\nSuccess! The configuration has been updated. To pick it up, SIGHUP (kill -1 <pid>) or restart the authority."
     )
 
 
-def _text(path: Path) -> str:
+def _permit(path: Path, like: os.stat_result) -> None:
+    with contextlib.suppress(PermissionError):  # only root gives files away; who is not made the other one too
+        os.chown(path, like.st_uid, like.st_gid)
+    path.chmod(like.st_mode & 0o777)
+
+
+def text_of(path: Path) -> str:
+    """The text of a file. Raises: FileError: it cannot be read, or is not UTF-8."""
     try:
         return read_file(path).decode()
     except UnicodeDecodeError as error:

@@ -54,9 +54,13 @@ class LazyGroup(click.Group):
         if name not in COMMANDS[self.path]:
             raise _unknown(self.path, name)
         command = load_command(self.path, name)
-        if self.path in CONFIGURABLE and name not in NOT_CONFIGURABLE:
+        if _is_configurable(self.path) and name not in NOT_CONFIGURABLE:
             ctx.default_map = {name: configured_values(command, os.environ, _defaults())}
         return name, command, args[1:]
+
+
+def _is_configurable(group: str) -> bool:
+    return group in CONFIGURABLE or group.startswith("ca policy ")
 
 
 def load_root() -> LazyGroup:
