@@ -30,8 +30,20 @@ def cli() -> dict[str, object]:
     return bench_cli.run()
 
 
-BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {"ca": ca, "cli": cli}
+def nginx() -> dict[str, object]:
+    """Requests a second of a location as troth writes it, against the best written by hand and plain HTTP."""
+    import bench_nginx
+
+    return bench_nginx.run()
+
+
+BENCHMARKS: dict[str, Callable[[], dict[str, object]]] = {"ca": ca, "cli": cli, "nginx": nginx}
 LIMITS = (("ca", "ratio", 3.0), ("cli", "help_ms", 60.0))
+FLOORS = (
+    ("nginx", "ours_to_hand_1_31", 0.97),
+    ("nginx", "ours_to_hand_1_22", 0.97),
+    ("nginx", "page_ours_to_plain_1_22", 0.9),
+)
 
 
 def main() -> int:
@@ -58,7 +70,12 @@ def exceeded(results: dict[str, dict[str, object]]) -> list[str]:
         value = results.get(name, {}).get(key)
         if isinstance(value, int | float) and value > limit:
             over.append(f"{name} {key} is {value:.2f}, the limit is {limit}")
-            print(over[-1])
+    for name, key, floor in FLOORS:
+        value = results.get(name, {}).get(key)
+        if isinstance(value, int | float) and value < floor:
+            over.append(f"{name} {key} is {value:.3f}, at least {floor} is expected")
+    for line in over:
+        print(line)
     return over
 
 
