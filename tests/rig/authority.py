@@ -69,6 +69,11 @@ class Served:
         raw["authority"].update(authority)
         self.configuration.write_text(json.dumps(raw))
 
+    def migrate(self, *flags: str) -> "subprocess.CompletedProcess[str]":
+        """``troth ca migrate``: what step-ca recorded here."""
+        command = [sys.executable, "-c", MAIN, "ca", "migrate", str(self.configuration), *flags]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
     def start(self, *flags: str, **options: Any) -> None:
         """Serve, in a session of its own; returns when the port answers."""
         command = [sys.executable, "-c", MAIN, "ca", "serve", str(self.configuration)]

@@ -110,6 +110,7 @@ def test_the_verdicts_are_step_ca_s_or_listed_stricter_ones(served: Served, poli
     with official(served):
         theirs = verdicts(served)
     assert set(theirs.values()) <= {201, 403, 500}
+    assert served.migrate().returncode == 0
     served.start()
     ours = verdicts(served)
     # A name that cannot be judged is a failure of the server to step-ca, and a refusal to us.

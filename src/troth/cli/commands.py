@@ -27,6 +27,7 @@ COMMANDS = {
     "ca": {
         "init": ("troth.cli.ca_init:init", "create a certificate authority"),
         "serve": ("troth.cli.ca_serve:serve", "serve a certificate authority"),
+        "migrate": ("troth.cli.ca_migrate:migrate", "take over the records of a step-ca database"),
         "bootstrap": ("troth.cli.ca_bootstrap:bootstrap", "trust an authority and make it the default"),
         "certificate": ("troth.cli.ca_certificate:certificate", "make a key and get a certificate for it"),
         "sign": ("troth.cli.ca_sign:sign", "get a certificate for a request"),

@@ -1,5 +1,6 @@
 """The serving program: open the port and the database first, then one process or several that share the port."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ from troth.host.systemd import notify
 from troth.server import ServerError
 from troth.server.listener import Listening, serve
 from troth.server.log import Log
+from troth.server.predecessor import check_imported
 from troth.server.state import Loaded, Password, load
 from troth.store.sqlite import open_store
 
@@ -53,7 +55,8 @@ def run(options: Options) -> int:
     log = Log(loaded.configuration.log_format, options.quiet)
     database = options.base / "troth.sqlite"
     # The schema is made before there are several processes to make it.
-    open_store(database).close()
+    with contextlib.closing(open_store(database)) as store:
+        check_imported(loaded.configuration.database, options.config, options.base, store)
     sockets = bind(loaded.configuration.host, loaded.configuration.port, options.workers)
     plain = _bind_plain(loaded.configuration, options.workers)
     listeners = [Listening(loaded, reload, one, database, log, two) for one, two in zip(sockets, plain, strict=True)]

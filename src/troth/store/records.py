@@ -1,6 +1,6 @@
 """What is recorded, as values: an issued certificate, a spent token, a revocation, and a change of several at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -74,6 +74,14 @@ class Change(NamedTuple):
     revocation: Revocation | None = None
 
 
+class Import(NamedTuple):
+    """A database of another program that was taken over: its name, and what tells whether it changed since."""
+
+    source: str
+    signature: str
+    digest: str
+
+
 class Store(Protocol):
     """Every database offers this, and passes the same contract tests."""
 
@@ -123,6 +131,20 @@ class Store(Protocol):
 
     def count(self) -> int:
         """How many certificates are recorded."""
+        ...
+
+    def take_over(
+        self, changes: Iterable[Change], published: PublishedList | None, record: Import, now: datetime
+    ) -> int:
+        """Record what another program issued, revoked and spent, in one transaction; how many records were new.
+
+        Raises:
+            StoreError: it cannot be written, and nothing of it is.
+        """
+        ...
+
+    def imports(self) -> list[Import]:
+        """What was taken over."""
         ...
 
     def purge_tokens(self, now: datetime) -> int:

@@ -5,13 +5,13 @@ One connection per process; several processes share the file, and uniqueness is 
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from troth.store import StoreError
-from troth.store.records import AlreadyRevokedError, Change, PublishedList, Revocation, Revoked, TokenSpentError
+from troth.store.records import AlreadyRevokedError, Change, Import, PublishedList, Revocation, Revoked, TokenSpentError
 
 BUSY_TIMEOUT_SECONDS = 10.0
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -54,6 +54,14 @@ MIGRATIONS = (
         made_at INTEGER NOT NULL,
         ends INTEGER NOT NULL,
         der BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE imports (
+        source TEXT PRIMARY KEY,
+        imported_at INTEGER NOT NULL,
+        signature TEXT NOT NULL,
+        digest TEXT NOT NULL
     ) STRICT, WITHOUT ROWID
     """,
 )
@@ -161,13 +169,16 @@ class SQLiteStore:
                 if not due(current):
                     return False
                 fresh = make(current.number + 1 if current is not None else 0, self._revoked(ended_before))
-                self._db.execute(
-                    "INSERT OR REPLACE INTO revocation_lists VALUES (?, ?, ?, ?, ?)",
-                    (signer, fresh.number, _microseconds(fresh.made_at), _microseconds(fresh.ends), fresh.der),
-                )
+                self._publish(signer, fresh)
                 return True
         except sqlite3.Error as error:
             raise StoreError(f"cannot record a revocation list in the database: {error}") from error
+
+    def _publish(self, signer: str, fresh: PublishedList) -> None:
+        self._db.execute(
+            "INSERT OR REPLACE INTO revocation_lists VALUES (?, ?, ?, ?, ?)",
+            (signer, fresh.number, _microseconds(fresh.made_at), _microseconds(fresh.ends), fresh.der),
+        )
 
     def _revoked(self, ended_before: datetime) -> list[Revoked]:
         rows = self._db.execute(
@@ -190,6 +201,35 @@ class SQLiteStore:
     def count(self) -> int:
         row = self._row("SELECT count(*) FROM certificates")
         return int(row[0]) if row else 0
+
+    def take_over(
+        self, changes: Iterable[Change], published: PublishedList | None, record: Import, now: datetime
+    ) -> int:
+        try:
+            with self._transaction():
+                new = sum(self._is_new(change) for change in changes)
+                current = self.published("")
+                # The next list's number must be higher than any that was out.
+                if published is not None and (current is None or current.number < published.number):
+                    self._publish("", published)
+                self._db.execute(
+                    "INSERT OR REPLACE INTO imports VALUES (?, ?, ?, ?)", (record[0], _seconds(now), *record[1:])
+                )
+                return new
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot record in the database: {error}") from error
+
+    def _is_new(self, change: Change) -> bool:
+        """Record one thing unless it is there already."""
+        if change.certificate is not None and self.certificate(change.certificate.serial) is not None:
+            return False
+        return self._one(change) is None
+
+    def imports(self) -> list[Import]:
+        try:
+            return [Import(*row) for row in self._db.execute("SELECT source, signature, digest FROM imports")]
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot read the database: {error}") from error
 
     def purge_tokens(self, now: datetime) -> int:
         try:
