@@ -32,10 +32,11 @@ from troth.ca.profile import (
     general_names,
     leaf_extensions,
     renewed_extensions,
+    requested_subject,
     sign_der,
     subject_name,
 )
-from troth.ca.provisioners import Grant, Provisioner, Provisioners
+from troth.ca.provisioners import Grant, Naming, Provisioner, Provisioners
 from troth.ca.tokens import parse_token
 from troth.ca.validity import Window, Wish, decide
 from troth.x509.keys import PublicKey, fingerprint, key_matches, public_der
@@ -143,19 +144,32 @@ class Authority:
             ForbiddenError: the request asks for more than the grant allows.
             MalformedError: its key or validity cannot be certified.
         """
-        names = split_names(grant.names)
         check_confirmation(grant, request.csr)
-        check_request(grant, names, request.csr)
+        common, names, subject = self.named(grant, request.csr)
         key = public_der(check_key(request.key))
         claims = grant.provisioner.claims
-        window = decide(wish, claims, self.backdate, now, grant.ceiling)
+        window = decide(wish, claims, self.backdate, now, grant.ceiling, grant.floor)
         marker = None if claims.disable_extensions else grant.provisioner.marker
-        self.check_policies(grant.provisioner, grant.subject, names)
+        self.check_policies(grant.provisioner, common, names)
         signer = self.signer_of(grant.provisioner)
-        subject = subject_name(grant.subject, self.subject_defaults)
         extensions = leaf_extensions(key, signer.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
         der = sign_der(Prepared(subject, serial, window, key, extensions), signer.issuer)
         return Issued(serial, window.not_after, der, grant.provisioner, signer.name)
+
+    def named(self, grant: Grant, request: x509.CertificateSigningRequest) -> tuple[str, SubjectNames, bytes]:
+        """The common name, the alternative names and the encoded subject of what a grant gives to a request.
+
+        Raises:
+            ForbiddenError: the request names what the grant does not allow.
+            MalformedError: the names cannot be read or certified.
+        """
+        if grant.naming is Naming.REQUESTED:
+            names = requested_names(request)
+            return common_name(request.subject), names, requested_subject(request.subject, self.subject_defaults)
+        names = split_names(grant.names)
+        if grant.naming is Naming.CHECKED:
+            check_request(grant, names, request)
+        return grant.subject, names, subject_name(grant.subject, self.subject_defaults)
 
     def renew(
         self,
@@ -238,15 +252,15 @@ def check_request(grant: Grant, names: SubjectNames, request: x509.CertificateSi
         MalformedError: the request's extensions cannot be read.
     """
     asked = common_name(request.subject)
-    if asked and asked != grant.subject and asked not in grant.names:
-        allowed = ", ".join(dict.fromkeys((grant.subject, *grant.names)))
+    if asked and asked not in grant.common_names:
+        allowed = ", ".join(dict.fromkeys(grant.common_names))
         raise ForbiddenError(f"certificate request has common name {asked!r}, the token allows {allowed}")
     try:
         if general_names(names) == raw_alternative_names(request):
             return
-        wanted = alternative_names(request.extensions)
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+    except ValueError as error:
         raise MalformedError("certificate request has unreadable extensions") from error
+    wanted = requested_names(request)
     if wanted == names:
         return
     pairs: Sequence[tuple[str, tuple[str, ...], tuple[str, ...]]] = (
@@ -261,6 +275,18 @@ def check_request(grant: Grant, names: SubjectNames, request: x509.CertificateSi
                 f"certificate request does not contain the valid {kind}: got {', '.join(have)}, "
                 f"the token allows {', '.join(allow) or 'none'}"
             )
+
+
+def requested_names(request: x509.CertificateSigningRequest) -> SubjectNames:
+    """The alternative names of a request, those of kinds that certificates of ours have.
+
+    Raises:
+        MalformedError: its extensions cannot be read.
+    """
+    try:
+        return alternative_names(request.extensions)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        raise MalformedError("certificate request has unreadable extensions") from error
 
 
 def serial_from(entropy: bytes, now: datetime) -> int:

@@ -21,6 +21,7 @@ from troth.ca.audiences import Audiences
 from troth.ca.tokens import Token, check_times, parse_token, verify_signature
 from troth.x509 import X509Error
 from troth.x509.chains import CLIENT_AUTH, verify_path
+from troth.x509.keys import public_pem
 from troth.x509.names import common_name
 from troth.x509.pem import parse_certificate_der
 
@@ -93,7 +94,7 @@ def verify_by_certificate(token: Token, leaf: x509.Certificate) -> None:
         usage = None
     if usage is not None and not usage.digital_signature:
         raise UnauthorizedError("certificate of the token may not make signatures (keyUsage)")
-    key, algorithms = _key_of(leaf)
+    key, algorithms = key_of(leaf.public_key())
     if token.header.get("alg") not in algorithms:
         raise UnauthorizedError(
             f"token algorithm is not one for its certificate's key ({', '.join(sorted(algorithms))})"
@@ -101,19 +102,19 @@ def verify_by_certificate(token: Token, leaf: x509.Certificate) -> None:
     verify_signature(token, key)
 
 
-def _key_of(leaf: x509.Certificate) -> tuple[Any, frozenset[str]]:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+def key_of(public: object) -> tuple[Any, frozenset[str]]:
+    """A public key in the form that signatures are checked with, and the algorithms it is for.
 
-    public = leaf.public_key()
+    Raises:
+        UnauthorizedError: it is of another kind than EC, RSA or Ed25519.
+    """
     try:
         if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.name in _CURVES:
-            pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            return ECKey.import_key(pem), frozenset({_CURVES[public.curve.name]})
+            return ECKey.import_key(public_pem(public)), frozenset({_CURVES[public.curve.name]})
         if isinstance(public, rsa.RSAPublicKey):
-            return RSAKey.import_key(public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)), _RSA
+            return RSAKey.import_key(public_pem(public)), _RSA
         if isinstance(public, ed25519.Ed25519PublicKey):
-            pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            return OKPKey.import_key(pem), frozenset({"EdDSA", "Ed25519"})
+            return OKPKey.import_key(public_pem(public)), frozenset({"EdDSA", "Ed25519"})
     except (JoseError, ValueError) as error:
         raise UnauthorizedError("certificate of the token has a key that cannot be used") from error
     raise UnauthorizedError("certificate of the token has an unsupported kind of key")

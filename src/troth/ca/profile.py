@@ -31,6 +31,18 @@ _SUBJECT_DEFAULTS = (
     ("serialNumber", NameOID.SERIAL_NUMBER),
 )
 
+_SUBJECT_ORDER = (
+    NameOID.COUNTRY_NAME,
+    NameOID.ORGANIZATION_NAME,
+    NameOID.ORGANIZATIONAL_UNIT_NAME,
+    NameOID.LOCALITY_NAME,
+    NameOID.STATE_OR_PROVINCE_NAME,
+    NameOID.STREET_ADDRESS,
+    NameOID.POSTAL_CODE,
+    NameOID.COMMON_NAME,
+    NameOID.SERIAL_NUMBER,
+)
+
 
 def encoded(extension: x509.Extension[x509.ExtensionType]) -> bytes:
     """An extension as DER."""
@@ -104,18 +116,45 @@ def subject_name(common_name: str, defaults: Mapping[str, Any]) -> bytes:
         except UnicodeEncodeError as error:
             raise MalformedError(f"common name {common_name!r} does not fit a certificate") from error
         return der.sequence(der.tlv(der.SET, der.sequence(_COMMON_NAME, text)))
-    attributes = []
-    for member, oid in _SUBJECT_DEFAULTS:
-        value = defaults.get(member)
-        values = value if isinstance(value, list) else [value]
-        attributes += [x509.NameAttribute(oid, str(item)) for item in values if item]
     chosen = common_name or str(defaults.get("commonName") or "")
     try:
+        attributes = _filling(defaults)
         if chosen:
             attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, chosen, _validate=len(chosen) <= 64))
         return x509.Name(attributes).public_bytes()
     except ValueError as error:
         raise MalformedError(f"common name {chosen!r} does not fit a certificate") from error
+
+
+def _filling(defaults: Mapping[str, Any]) -> list[x509.NameAttribute[str | bytes]]:
+    """The attributes of ``authority.template`` but the common name."""
+    attributes: list[x509.NameAttribute[str | bytes]] = []
+    for member, oid in _SUBJECT_DEFAULTS:
+        value = defaults.get(member)
+        values = value if isinstance(value, list) else [value]
+        attributes += [x509.NameAttribute(oid, str(item)) for item in values if item]
+    return attributes
+
+
+def requested_subject(name: x509.Name, defaults: Mapping[str, Any]) -> bytes:
+    """A request's whole subject in the order that step writes, the blanks filled from ``authority.template``, DER.
+
+    Raises:
+        MalformedError: it does not fit a certificate.
+    """
+    present = {attribute.oid for attribute in name}
+    try:
+        filling = _filling(defaults)
+        if defaults.get("commonName"):
+            filling.append(x509.NameAttribute(NameOID.COMMON_NAME, str(defaults["commonName"])))
+        missing = [attribute for attribute in filling if attribute.oid not in present]
+        return x509.Name(sorted([*name, *missing], key=lambda one: _rank(one.oid))).public_bytes()
+    except ValueError as error:
+        raise MalformedError("subject of the certificate request does not fit a certificate") from error
+
+
+def _rank(oid: x509.ObjectIdentifier) -> int:
+    return _SUBJECT_ORDER.index(oid) if oid in _SUBJECT_ORDER else len(_SUBJECT_ORDER)
 
 
 def leaf_extensions(

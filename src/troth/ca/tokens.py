@@ -45,7 +45,12 @@ class Token(NamedTuple):
     @property
     def identifier(self) -> str:
         """What makes it single-use: its ``jti``, else the SHA-256 of its text."""
-        return self.text_claim("jti") or hashlib.sha256(self.text.encode()).hexdigest()
+        return self.text_claim("jti") or self.digest
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of its text, in hex."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
 
     def text_claim(self, name: str) -> str:
         value = self.claims.get(name)
@@ -110,13 +115,11 @@ def verify_signature(token: Token, key: Any) -> None:
         raise UnauthorizedError("token signature is not valid")
 
 
-def check_times(token: Token, now: datetime) -> datetime:
-    """Check nbf, exp and iat with 60 s leeway and cap the lifetime at one hour; the result is when the token ends.
-
-    step-ca sets no maximum and accepts tokens without any time; see docs/divergences.md.
+def check_moment(token: Token, now: datetime) -> datetime | None:
+    """Check nbf, exp and iat, those that are there, with 60 s leeway; the result is exp.
 
     Raises:
-        UnauthorizedError: the token is not valid now, or could be for longer than an hour.
+        UnauthorizedError: the token is not valid now.
     """
     issued, start, end = token.moment("iat"), token.moment("nbf"), token.moment("exp")
     if start is not None and now + LEEWAY < start:
@@ -125,7 +128,19 @@ def check_times(token: Token, now: datetime) -> datetime:
         raise UnauthorizedError(f"token expired at {end.isoformat()}")
     if issued is not None and now + LEEWAY < issued:
         raise UnauthorizedError(f"token was issued in the future, at {issued.isoformat()}")
-    begun = start or issued
+    return end
+
+
+def check_times(token: Token, now: datetime) -> datetime:
+    """As `check_moment`, and cap the lifetime at one hour; the result is when the token ends.
+
+    step-ca sets no maximum and accepts tokens without any time; see docs/divergences.md.
+
+    Raises:
+        UnauthorizedError: the token is not valid now, or could be for longer than an hour.
+    """
+    end = check_moment(token, now)
+    begun = token.moment("nbf") or token.moment("iat")
     latest = begun + MAX_LIFETIME if begun is not None else None
     if end is None and latest is None:
         raise UnauthorizedError("token carries neither exp nor iat nor nbf")

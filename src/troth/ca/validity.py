@@ -38,7 +38,14 @@ def parse_wish(not_before: str, not_after: str) -> Wish:
         raise MalformedError(error.message) from error
 
 
-def decide(wish: Wish, claims: Claims, backdate: timedelta, now: datetime, ceiling: datetime | None = None) -> Window:
+def decide(
+    wish: Wish,
+    claims: Claims,
+    backdate: timedelta,
+    now: datetime,
+    ceiling: datetime | None = None,
+    floor: datetime | None = None,
+) -> Window:
     """The window to sign.
 
     A ``notBefore`` duration counts from now, a ``notAfter`` duration from the resulting notBefore. Without a
@@ -50,25 +57,35 @@ def decide(wish: Wish, claims: Claims, backdate: timedelta, now: datetime, ceili
         backdate: tolerance for slow clocks.
         now: the moment of the request.
         ceiling: a bound that an explicit end must keep and a default end is cut to (X5C).
+        floor: a bound that the start must keep, before it is backdated (X5C).
 
     Raises:
         MalformedError: the end lies in the past, or before the start.
         ForbiddenError: the length is outside the limits.
     """
     try:
-        window = _place(wish, claims, backdate, now, ceiling)
+        window = _place(wish, claims, backdate, now, ceiling, floor)
     except OverflowError as error:
         raise MalformedError("requested validity lies outside the calendar") from error
     _check(window, wish, claims, backdate, now)
     return window
 
 
-def _place(wish: Wish, claims: Claims, backdate: timedelta, now: datetime, ceiling: datetime | None) -> Window:
+def _place(
+    wish: Wish,
+    claims: Claims,
+    backdate: timedelta,
+    now: datetime,
+    ceiling: datetime | None,
+    floor: datetime | None,
+) -> Window:
     if wish.not_before is None:
         start, unbackdated = now - backdate, now
     else:
         start = wish.not_before if isinstance(wish.not_before, datetime) else now + wish.not_before
         unbackdated = start
+    if floor is not None and unbackdated < floor:
+        raise ForbiddenError(f"requested notBefore {start.isoformat()} is before {floor.isoformat()} of its issuer")
     if wish.not_after is None:
         end = unbackdated + claims.default
         end = min(end, ceiling) if ceiling is not None else end

@@ -85,7 +85,7 @@ class _Process:
     def __init__(self, listening: Listening, store: SQLiteStore) -> None:
         self._listening = listening
         self._log = listening.log
-        self._service = Service(listening.loaded, store)
+        self._service = Service(listening.loaded, store, listening.log)
         self._store = store
         self._stop = asyncio.Event()
         self._renewal: asyncio.TimerHandle | None = None

@@ -19,9 +19,12 @@ from troth.ca import (
 from troth.ca.authority import Authority, Issued, Request, serial_from
 from troth.ca.certified import RENEWAL_ISSUER, authorize_renewal
 from troth.ca.profile import check_key
+from troth.ca.provisioners import Grant
 from troth.host import clock
 from troth.server.lists import publish
+from troth.server.log import Log
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
+from troth.server.providers import Providers
 from troth.server.state import Loaded
 from troth.store.group import GroupCommit
 from troth.store.records import Change, IssuedCertificate, PublishedList, Revocation, SpentToken, Store
@@ -35,10 +38,11 @@ SERIALS_AT_ONCE = 64
 class Service:
     """One authority with its database; the authority is replaced when the configuration is read again."""
 
-    def __init__(self, loaded: Loaded, store: Store) -> None:
+    def __init__(self, loaded: Loaded, store: Store, log: Log | None = None) -> None:
         self.store = store
         self._commit = GroupCommit(store)
         self._random = b""
+        self._providers = Providers(log)
         self.replace(loaded)
 
     def replace(self, loaded: Loaded) -> None:
@@ -59,8 +63,8 @@ class Service:
         message = parse_sign(body)
         request = _request(message.csr)
         now = clock.now()
-        grant = self.authority.authorize(message.ott, "sign", now)
-        token = SpentToken(grant.token_id, grant.token_end)
+        grant = await self._authorize(message.ott, "sign", now)
+        token = _spent(grant)
         try:
             serial = serial_from(self._entropy(), now)
             issued = self.authority.issue(grant, request, message.wish, serial, now)
@@ -68,6 +72,22 @@ class Service:
             await self._commit.record(Change(token=token))
             raise
         return await self._deliver(issued, token)
+
+    async def _authorize(self, text: str, purpose: str, now: datetime) -> Grant:
+        """As `Authority.authorize`, with what others publish at hand, and no revoked certificate speaking for a token.
+
+        Raises:
+            UnauthorizedError: anything about the token is not right.
+        """
+        authority = self.authority
+        if authority.provisioners.remote:
+            await self._providers.prepare(authority, text)
+        grant = authority.authorize(text, purpose, now)
+        signed_by = grant.certificate
+        issuers = [one.issuer.certificate.subject for one in authority.signers] if signed_by is not None else []
+        if signed_by is not None and signed_by.issuer in issuers and self.store.is_revoked(signed_by.serial_number):
+            raise UnauthorizedError(f"certificate {signed_by.serial_number} of the token is revoked")
+        return grant
 
     async def renew(self, peer: bytes) -> bytes:
         """``POST /renew`` over mutual TLS; `peer` is the DER certificate the handshake verified.
@@ -131,9 +151,9 @@ class Service:
         now = clock.now()
         token, provisioner = None, ""
         if message.ott:
-            grant = self.authority.authorize(message.ott, "revoke", now)
-            token, provisioner = SpentToken(grant.token_id, grant.token_end), grant.provisioner.identifier
-            if grant.subject != str(message.serial):
+            grant = await self._authorize(message.ott, "revoke", now)
+            token, provisioner = _spent(grant), grant.provisioner.identifier
+            if not grant.any_serial and grant.subject != str(message.serial):
                 await self._commit.record(Change(token=token))
                 raise ForbiddenError(f"token is for serial {grant.subject}, the request names {message.serial}")
         elif peer is None:
@@ -147,7 +167,7 @@ class Service:
             message.reason,
             provisioner,
             token.identifier if token else "",
-            token is None,
+            not message.ott,
         )
         await self._commit.record(Change(token=token, revocation=revocation))
         lists = self.loaded.configuration.lists
@@ -200,6 +220,11 @@ def _frame(chain: list[str], options: str) -> tuple[bytes, bytes]:
     rest = json.dumps(chain)[1:]
     before = f', "ca": {json.dumps(chain[0])}, "certChain": ['
     return before.encode(), f', {rest}, "tlsOptions": {options}}}'.encode()
+
+
+def _spent(grant: Grant) -> SpentToken | None:
+    """The token to spend; none for tokens that may be used again."""
+    return SpentToken(grant.token_id, grant.token_end) if grant.token_id else None
 
 
 def _request(text: str) -> Request:

@@ -1,21 +1,39 @@
 """What every kind of provisioner has in common."""
 
+import base64
+import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
 from typing import Any
 
-from troth.ca import UnauthorizedError
+from cryptography import x509
+
+from troth.ca import ConfigurationError, UnauthorizedError
 from troth.ca.audiences import Audiences
 from troth.ca.claims import Claims
 from troth.ca.extension import ProvisionerExtension
 from troth.ca.tokens import Token, check_times
 
 
+class Naming(Enum):
+    """Whose names a certificate gets, and whether the request's are held against them."""
+
+    CHECKED = "the token's, and the request may name no others"
+    GIVEN = "the token's, whatever the request names"
+    REQUESTED = "the request's, subject and alternative names as they are"
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a verified token allows: a subject, its names, and the token to spend."""
+    """What a verified token allows: a subject, its names, and the token to spend.
+
+    An empty `token_id` is a token that may be used again. The validity of a certificate must lie between `floor`
+    and `ceiling`, those of `certificate`, which signed the token (X5C). `any_serial` tokens revoke any certificate,
+    not only the one their subject names.
+    """
 
     provisioner: "Provisioner"
     token_id: str
@@ -25,6 +43,11 @@ class Grant:
     confirmation: str = ""
     ceiling: datetime | None = None
     claims: Mapping[str, Any] = field(default_factory=dict)
+    naming: Naming = Naming.CHECKED
+    common_names: tuple[str, ...] = ()
+    floor: datetime | None = None
+    certificate: x509.Certificate | None = None
+    any_serial: bool = False
 
 
 class Provisioner:
@@ -44,7 +67,7 @@ class Provisioner:
 
     @property
     def token_fragment(self) -> str:
-        """The audience fragment its tokens carry; empty for kinds found by issuer and key id."""
+        """What its tokens name it by: an audience's fragment, or a client id; empty where issuer and key id do."""
         return self.identifier
 
     @property
@@ -92,16 +115,53 @@ class Provisioner:
         listed = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
         confirmation = token.claims.get("cnf")
         bound = confirmation.get("x5rt#S256", "") if isinstance(confirmation, dict) else ""
+        granted = listed or (token.subject,)
         return Grant(
             self,
             token.identifier,
             end,
             token.subject,
-            listed or (token.subject,),
+            granted,
             bound if isinstance(bound, str) else "",
             None,
             token.claims,
+            common_names=(token.subject, *granted),
         )
+
+    def texts(self, member: str) -> tuple[str, ...]:
+        """A list of texts of its configuration, empty when it is not there.
+
+        Raises:
+            ConfigurationError: it is something else.
+        """
+        value = self.raw.get(member) or []
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise ConfigurationError(f"provisioner {self.name}: {member} must be a list of texts")
+        return tuple(value)
+
+    def text(self, member: str, *, required: bool = False) -> str:
+        """A text of its configuration, empty when it is not there.
+
+        Raises:
+            ConfigurationError: it is something else, or required and missing.
+        """
+        value = self.raw.get(member)
+        if isinstance(value, str) and (value or not required):
+            return value
+        if value is None and not required:
+            return ""
+        raise ConfigurationError(f"provisioner {self.name}: expected a text in {member!r}")
+
+    def pem(self, member: str) -> bytes:
+        """A member that holds PEM text in standard base64, as step writes files into ca.json.
+
+        Raises:
+            ConfigurationError: it is missing or not base64.
+        """
+        try:
+            return base64.b64decode(self.text(member, required=True), validate=True)
+        except binascii.Error as error:
+            raise ConfigurationError(f"provisioner {self.name}: {member} is not base64 of PEM text") from error
 
 
 class ListedProvisioner(Provisioner):
@@ -111,6 +171,12 @@ class ListedProvisioner(Provisioner):
         super().__init__(raw, claims)
         self.kind = kind
         self.reason = reason
+
+    @property
+    def identifier(self) -> str:
+        """step's id; Azure's is its tenant."""
+        tenant = self.raw.get("tenantID") if self.kind == "Azure" else None
+        return tenant if isinstance(tenant, str) and tenant else super().identifier
 
     def public(self) -> dict[str, Any]:
         return {**self.raw, "state": "Uninitialized", "stateReason": self.reason}

@@ -10,18 +10,24 @@ from troth.ca.audiences import Audiences, fragment_of
 from troth.ca.claims import Claims, parse_claims
 from troth.ca.provisioners.base import ListedProvisioner, Provisioner
 from troth.ca.provisioners.jwk import JWKProvisioner
+from troth.ca.provisioners.k8ssa import ISSUER as SERVICE_ACCOUNT
+from troth.ca.provisioners.k8ssa import K8sSAProvisioner
+from troth.ca.provisioners.oidc import OIDCProvisioner
+from troth.ca.provisioners.x5c import X5CProvisioner
 from troth.ca.tokens import Token
 
 DEFAULT_LIMIT, MAX_LIMIT = 20, 100
-_SERVED: dict[str, type[Provisioner]] = {"jwk": JWKProvisioner}
+_SERVED: dict[str, type[Provisioner]] = {
+    "jwk": JWKProvisioner,
+    "x5c": X5CProvisioner,
+    "oidc": OIDCProvisioner,
+    "k8ssa": K8sSAProvisioner,
+}
 _LISTED = {
-    "oidc": "OIDC",
     "gcp": "GCP",
     "aws": "AWS",
     "azure": "Azure",
     "acme": "ACME",
-    "x5c": "X5C",
-    "k8ssa": "K8sSA",
     "sshpop": "SSHPOP",
     "scep": "SCEP",
     "nebula": "Nebula",
@@ -37,13 +43,14 @@ class Page:
 
 
 class Provisioners:
-    """In configuration order; names and ids are unique."""
+    """In configuration order; names and ids are unique. `remote` are those whose keys are published elsewhere."""
 
     def __init__(self, members: Sequence[Provisioner]) -> None:
         self.members = tuple(members)
         self._by_id = {member.identifier: member for member in members}
         self._by_name = {member.name: member for member in members}
         self._by_fragment = {member.token_fragment: member for member in members if member.token_fragment}
+        self.remote = tuple(member for member in members if isinstance(member, OIDCProvisioner))
         self._cursors = [_cursor(index, member.identifier) for index, member in enumerate(members)]
         for kind, index in (("id", self._by_id), ("name", self._by_name)):
             if len(index) != len(self.members):
@@ -62,11 +69,22 @@ class Provisioners:
                 found = self._by_fragment.get(fragment)
             else:
                 found = self._by_id.get(f"{token.issuer}:{key_id}") if isinstance(key_id, str) and key_id else None
+        elif token.issuer == SERVICE_ACCOUNT:
+            found = next((one for one in self.members if one.kind == "K8sSA"), None)
         else:
-            found = None
+            found = self._of_client(token)
         if found is None:
             raise UnauthorizedError(f"no provisioner is named by the token (iss {token.issuer!r})")
         return found
+
+    def _of_client(self, token: Token) -> Provisioner | None:
+        """Whose client id, or tenant, a token of an identity provider is for: step's order of claims."""
+        audience = next(iter(token.audiences), "")
+        tenant = token.text_claim("tid")
+        names = [token.text_claim("azp")] if audience else []
+        names += [audience] if tenant and token.text_claim("email") else []
+        names += [tenant, audience] if audience else []
+        return next((self._by_fragment[name] for name in names if name in self._by_fragment), None)
 
     def by_id(self, identifier: str) -> Provisioner | None:
         return self._by_id.get(identifier)
@@ -120,7 +138,13 @@ def _load(entry: Mapping[str, Any], base: Claims) -> Provisioner | None:
     what = f"provisioner {entry['name']}"
     claims = parse_claims(entry.get("claims"), base, what)
     if kind in _SERVED:
-        return _SERVED[kind](entry, claims)
+        try:
+            return _SERVED[kind](entry, claims)
+        except ConfigurationError as error:
+            if _SERVED[kind] is JWKProvisioner:
+                raise
+            # As with step-ca, one provisioner that cannot be used does not keep the others from being served.
+            return ListedProvisioner(entry, claims, _SERVED[kind].kind, error.message)
     if kind in _LISTED:
         return ListedProvisioner(entry, claims, _LISTED[kind], f"{_LISTED[kind]} is not served by troth yet")
     return None
