@@ -8,6 +8,7 @@ EXAMPLES = """
 troth ca serve
 troth ca serve /etc/step-ca/config/ca.json --password-file /etc/step-ca/password.txt
 troth ca serve --password-file password.txt --workers 2
+troth ca serve --context staging --password-file password.txt --pidfile /run/troth.pid --quiet
 """
 
 
@@ -16,12 +17,35 @@ troth ca serve --password-file password.txt --workers 2
 @click.option("--password-file", metavar="FILE", default="", help="File with the password of the intermediate key.")
 @click.option("--workers", metavar="N", type=click.IntRange(1, 64), default=1, help="Processes that share the port.")
 @click.option("--pidfile", metavar="FILE", default="", help="Write the process id here while serving.")
-@click.option("--quiet", is_flag=True, help="Log refusals and failures only.")
-def serve(config: str, password_file: str, workers: int, pidfile: str, quiet: bool) -> int:
+@click.option("--quiet", is_flag=True, envvar="STEP_CA_QUIET", help="Log refusals and failures only.")
+@click.option("--context", metavar="NAME", default="", envvar="STEP_CA_CONTEXT", help="Serve this context's authority.")
+@click.option(
+    "--issuer-password-file",
+    metavar="FILE",
+    default="",
+    help="For registration authorities, which troth is not: unused.",
+)
+@click.option("--resolver", metavar="ADDRESS", default="", help="DNS resolver of ACME challenges, host or host:port.")
+def serve(
+    config: str,
+    password_file: str,
+    workers: int,
+    pidfile: str,
+    quiet: bool,
+    context: str,
+    issuer_password_file: str,
+    resolver: str,
+) -> int:
     """Serve a certificate authority over HTTPS until SIGTERM; SIGHUP reads its configuration again.
 
-    CA.JSON defaults to config/ca.json below the step path. The database is troth.sqlite beside step's own data.
+    CA.JSON defaults to config/ca.json below the step path. The database is troth.sqlite beside step's own data. A
+    database of step-ca that is named there and holds records is imported first: troth ca migrate.
     """
     from troth.cli.serving import serve as start
+    from troth.host.terminal import note
 
-    return start(config, password_file, workers, pidfile, quiet)
+    if issuer_password_file:
+        note("--issuer-password-file is not used: troth issues by itself and is no registration authority")
+    if resolver:
+        note("--resolver is not used: ACME challenges are not served yet")
+    return start(config, context, password_file, workers, pidfile, quiet)

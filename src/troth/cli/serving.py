@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,18 +11,21 @@ from troth.cli.founding import read_password
 from troth.errors import UsageError
 from troth.host import terminal
 from troth.host.files import write_file
-from troth.host.steppath import StepPath, step_base
+from troth.host.steppath import StepPath, authority_base
 from troth.server.state import base_of
 from troth.server.workers import Options, run
 
 
-def serve(config: str, password_file: str, workers: int, pidfile: str, quiet: bool) -> int:
+def serve(config: str, context: str, password_file: str, workers: int, pidfile: str, quiet: bool) -> int:
     """Serve until stopped; the exit code.
+
+    A context says whose configuration is meant when no file is named, and has to exist in any case, as with step-ca.
 
     Raises:
         TrothError: it cannot be served.
     """
-    path = Path(config) if config else StepPath(step_base().absolute()).ca_config
+    base = authority_base(context) if context or not config else Path()
+    path = Path(config) if config else StepPath(base.absolute()).ca_config
     if not path.exists():
         hint = "create an authority: troth ca init" if not config else "name the file: troth ca serve /path/to/ca.json"
         raise UsageError(f"configuration {path} does not exist", hint=hint)
@@ -41,6 +46,8 @@ def _pid_file(name: str) -> Iterator[None]:
         return
     path = Path(name)
     write_file(path, f"{os.getpid()}\n".encode(), 0o644)
+    # Until the server has its own handlers, the end that SIGTERM brings must still take the file away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         yield
     finally:

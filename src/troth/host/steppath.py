@@ -1,8 +1,13 @@
 """Where step keeps its files: ``STEPPATH``, contexts, and the names below them."""
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from troth.host import HostError
+from troth.host.files import read_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,3 +67,34 @@ def step_base() -> Path:
     """``$STEPPATH``, or ``~/.step``."""
     given = os.environ.get("STEPPATH")
     return Path(given).expanduser() if given else Path.home() / ".step"
+
+
+def authority_base(context: str = "") -> Path:
+    """The directory of a context's authority, of the current context's, or without contexts the step path itself.
+
+    Raises:
+        HostError: there is no such context, or the files that list them are not what they should be.
+    """
+    base = step_base()
+    contexts = _object(base / "contexts.json")
+    name = context or str(_object(base / "current-context.json").get("context") or "")
+    if not name:
+        return base
+    member = contexts.get(name)
+    if not isinstance(member, dict) or not isinstance(member.get("authority"), str) or not member["authority"]:
+        known = ", ".join(sorted(contexts)) or "none"
+        raise HostError(f"context {name!r} not found in {base / 'contexts.json'}: there is {known}")
+    return base / "authorities" / str(member["authority"])
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        data = json.loads(read_file(path))
+    except ValueError as error:
+        raise HostError(f"{path} is not JSON") from error
+    if not isinstance(data, dict):
+        raise HostError(f"{path}: expected a JSON object")
+    return data
