@@ -66,7 +66,7 @@ def upstream(base: Path, site: Site, authority: tuple[Path, int]) -> Iterator[in
         )
     report = '{"serial":"$ssl_client_serial","subject":"$ssl_client_s_dn","uri":"$request_uri"}'
     body = (
-        f"server {{\nlisten 127.0.0.1:{port} ssl;\nssl_protocols TLSv1.2 TLSv1.3;\n"
+        f"server {{\nlisten 127.0.0.1:{port} ssl;\nserver_name localhost;\nssl_protocols TLSv1.2 TLSv1.3;\n"
         f"ssl_certificate {directory}/up.crt;\nssl_certificate_key {directory}/up.key;\n"
         f"ssl_client_certificate {ca}/certs/root_ca.crt;\nssl_verify_client on;\nssl_verify_depth 2;\n"
         f"location / {{ return 200 '{report}'; }}\n}}\n"
