@@ -25,6 +25,7 @@ class IdentityProvider:
         self.delay = 0.0
         self.more_keys: list[dict[str, Any]] = []
         self.headers: dict[str, str] = {}
+        self.redirect = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -48,6 +49,12 @@ class IdentityProvider:
         path = request.path
         self.asked[path] = self.asked.get(path, 0) + 1
         time.sleep(self.delay)
+        if path == WELL_KNOWN and self.redirect:
+            request.send_response(302)
+            request.send_header("Location", self.redirect)
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
         if path.endswith(WELL_KNOWN):
             value: Any = {"issuer": self.issuer, "jwks_uri": f"{self.url}/keys"}
         else:

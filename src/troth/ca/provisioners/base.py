@@ -17,6 +17,17 @@ from troth.ca.claims import Claims
 from troth.ca.extension import ProvisionerExtension
 from troth.ca.tokens import Token, check_times
 
+REDACTED = "*** REDACTED ***"
+# Members of SCEP provisioners, and whether step has them as text or as bytes. (An OIDC client's secret is meant to be
+# listed: command lines need it, and it authenticates nobody by itself.)
+SECRETS = {
+    "challenge": "text",
+    "decrypterCertificate": "bytes",
+    "decrypterKeyPEM": "bytes",
+    "decrypterKey": "text",
+    "decrypterKeyPassword": "text",
+}
+
 
 class Naming(Enum):
     """Whose names a certificate gets, and whether the request's are held against them."""
@@ -80,8 +91,8 @@ class Provisioner:
         return self.extension.to_extension()
 
     def public(self) -> dict[str, Any]:
-        """What ``GET /provisioners`` shows."""
-        return dict(self.raw)
+        """What ``GET /provisioners`` shows to anybody; no secret is in it."""
+        return {name: _redacted(name, value) if name in SECRETS else value for name, value in self.raw.items()}
 
     def verify(self, token: Token) -> None:
         """Check a token's signature.
@@ -164,6 +175,13 @@ class Provisioner:
             raise ConfigurationError(f"provisioner {self.name}: {member} is not base64 of PEM text") from error
 
 
+def _redacted(name: str, value: object) -> object:
+    """What a secret is replaced by, in the type that step's clients expect; what is not set stays so."""
+    if not value:
+        return value
+    return base64.b64encode(REDACTED.encode()).decode() if SECRETS[name] == "bytes" else REDACTED
+
+
 class ListedProvisioner(Provisioner):
     """A kind that is configured and listed but not served; tokens for it are refused."""
 
@@ -179,7 +197,7 @@ class ListedProvisioner(Provisioner):
         return tenant if isinstance(tenant, str) and tenant else super().identifier
 
     def public(self) -> dict[str, Any]:
-        return {**self.raw, "state": "Uninitialized", "stateReason": self.reason}
+        return {**super().public(), "state": "Uninitialized", "stateReason": self.reason}
 
     def verify(self, token: Token) -> None:
         raise UnauthorizedError(f"provisioner {self.name} ({self.kind}) is not served: {self.reason}")

@@ -146,5 +146,5 @@ def _load(entry: Mapping[str, Any], base: Claims) -> Provisioner | None:
             # As with step-ca, one provisioner that cannot be used does not keep the others from being served.
             return ListedProvisioner(entry, claims, _SERVED[kind].kind, error.message)
     if kind in _LISTED:
-        return ListedProvisioner(entry, claims, _LISTED[kind], f"{_LISTED[kind]} is not served by troth yet")
+        return ListedProvisioner(entry, claims, _LISTED[kind], f"{_LISTED[kind]} provisioners are not served by troth")
     return None
