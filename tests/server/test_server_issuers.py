@@ -1,5 +1,6 @@
 """Several issuing intermediates: which one signs, what clients are handed, and what is refused at the start."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.rig.authority import PASSWORD, Served, founded
 from tests.server.calls import KEY, call, request, revoke, sign
@@ -33,6 +35,20 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def root(served: Served) -> x509.Certificate:
     return parse_certificates(served.root.read_bytes())[0]
+
+
+def limited(served: Served, domain: str) -> None:
+    """An intermediate in place of edge's, with edge's key, that may certify names below one domain."""
+    above = parse_private_key((served.directory / "secrets" / "root_ca_key").read_bytes(), PASSWORD.encode())
+    path = served.directory / "certs" / "edge.crt"
+    edge = parse_certificates(path.read_bytes())[0]
+    builder = x509.CertificateBuilder(
+        root(served).subject, edge.subject, edge.public_key(), 99, edge.not_valid_before_utc, edge.not_valid_after_utc
+    )
+    for extension in edge.extensions:
+        builder = builder.add_extension(extension.value, extension.critical)
+    limits = x509.NameConstraints([x509.DNSName(domain)], None)
+    path.write_text(bundle_to_pem([builder.add_extension(limits, critical=True).sign(above, hashes.SHA256())]))
 
 
 def add_issuer(served: Served, name: str, above: x509.Certificate, above_key: PrivateKey, password: str = "") -> None:
@@ -161,3 +177,32 @@ def test_an_issuer_that_could_not_serve_ends_the_start(served: Served) -> None:
         last = [line for line in served.log.splitlines() if line.startswith("error: ")][-1]
         assert who in last
         assert why in last
+
+
+def test_name_constraints_of_the_issuer_hold_at_issuance_and_at_renewal(served: Served) -> None:
+    served.start()
+    outside = sign(served, "www.other.test")[1]
+    limited(served, "inside.example")
+    settings(served, EDGE)
+    served.stop()
+    served.start()
+    inside = sign(served, "www.inside.example")
+    assert issuer_of(inside, served) == "edge"
+    assert call(served, "POST", "/renew", identity=("".join(inside[1]["certChain"]), KEY))[0] == 201
+    for status, answer in (
+        sign(served, "www.other.test"),
+        call(served, "POST", "/renew", identity=("".join(outside["certChain"]), KEY)),
+    ):
+        assert status == 403
+        assert answer["message"].startswith("DNS name 'www.other.test' is not permitted by")
+
+
+def test_an_authority_that_may_not_certify_its_own_names_does_not_start(served: Served) -> None:
+    limited(served, "inside.example")
+    raw = json.loads(served.configuration.read_text())
+    served.configuration.write_text(json.dumps({**raw, "crt": "certs/edge.crt", "key": "secrets/edge.key"}))
+    with contextlib.suppress(AssertionError):
+        served.start()
+    assert served.process is not None
+    assert served.process.wait(20) == 1
+    assert "DNS name 'localhost' is not permitted" in served.log

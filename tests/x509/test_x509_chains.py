@@ -158,13 +158,6 @@ def test_an_unknown_critical_extension(where: str) -> None:
     refused(f"certificate of '{where}' has an unknown critical extension 1.2.3.4", leaf, middle)
 
 
-def test_name_constraints_are_not_understood_and_so_refused() -> None:
-    """root -> middle (critical nameConstraints) -> leaf: what is not processed must not be ignored."""
-    limits = x509.NameConstraints([x509.DNSName("example")], None)
-    middle = issue("middle", ROOT, authority=True, extra=limits, extra_critical=True)
-    refused("unknown critical extension 2.5.29.30", issue("leaf", middle), middle)
-
-
 def test_purpose() -> None:
     """root -> middle -> leaf (serverAuth only): §4.2.1.12; absent or any allows all."""
     server = issue("leaf", MIDDLE, purposes=(SERVER_AUTH,))

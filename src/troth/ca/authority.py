@@ -8,6 +8,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from cryptography import x509
@@ -39,6 +40,7 @@ from troth.ca.profile import (
 from troth.ca.provisioners import Grant, Naming, Provisioner, Provisioners
 from troth.ca.tokens import parse_token
 from troth.ca.validity import Window, Wish, decide
+from troth.x509.constraints import Constraints, NameConstraintError, constraints_of
 from troth.x509.keys import PublicKey, fingerprint, key_matches, public_der
 from troth.x509.names import SubjectNames, alternative_names, common_name, split_names
 from troth.x509.pem import to_pem
@@ -55,13 +57,28 @@ class Issued(NamedTuple):
     signer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signer:
     """An intermediate that signs for some provisioners; `name` is empty for the one that signs for all others."""
 
     name: str
     issuer: Issuer
     chain: tuple[x509.Certificate, ...]
+    roots: tuple[x509.Certificate, ...] = ()
+
+    @cached_property
+    def constraints(self) -> tuple[Constraints, ...]:
+        """The name constraints of the chain and of the root above it."""
+        above = (root for root in self.roots if root.subject == self.chain[-1].issuer)
+        return constraints_of(dict.fromkeys((*self.chain, *above)))
+
+    def check_names(self, names: SubjectNames) -> None:
+        """Raises: ForbiddenError: the name constraints above do not permit a name; nobody would accept it."""
+        for constraints in self.constraints:
+            try:
+                constraints.check(names)
+            except NameConstraintError as error:
+                raise ForbiddenError(error.message) from error
 
     @property
     def chain_pem(self) -> list[str]:
@@ -102,12 +119,17 @@ class Authority:
     def signer_of(self, provisioner: Provisioner | None) -> Signer:
         """Who signs for a provisioner: the intermediate ``troth.json`` names, else the authority's own."""
         name = self.assigned.get(provisioner.name, "") if self.assigned and provisioner is not None else ""
-        return self.further[name] if name else Signer("", self.issuer, self.intermediates)
+        return self.further[name] if name else self.own_signer
+
+    @cached_property
+    def own_signer(self) -> Signer:
+        """The authority's own intermediate, which signs for whom no other is named."""
+        return Signer("", self.issuer, self.intermediates, self.roots)
 
     @property
     def signers(self) -> tuple[Signer, ...]:
         """Every signing intermediate, the authority's own first."""
-        return (self.signer_of(None), *self.further.values())
+        return (self.own_signer, *self.further.values())
 
     @property
     def all_intermediates(self) -> tuple[x509.Certificate, ...]:
@@ -150,8 +172,9 @@ class Authority:
         claims = grant.provisioner.claims
         window = decide(wish, claims, self.backdate, now, grant.ceiling, grant.floor)
         marker = None if claims.disable_extensions else grant.provisioner.marker
-        self.check_policies(grant.provisioner, common, names)
+        self.check_policies(grant.provisioner, common or str(self.subject_defaults.get("commonName") or ""), names)
         signer = self.signer_of(grant.provisioner)
+        signer.check_names(names)
         extensions = leaf_extensions(key, signer.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
         der = sign_der(Prepared(subject, serial, window, key, extensions), signer.issuer)
         return Issued(serial, window.not_after, der, grant.provisioner, signer.name)
@@ -192,12 +215,15 @@ class Authority:
 
         Raises:
             RenewalRefusedError: it may not be renewed.
+            ForbiddenError: the issuer of today may not certify its names.
         """
         provisioner = self.check_renewal(old, recorded, revoked, now)
         length = old.not_valid_after_utc - old.not_valid_before_utc
         start = (now - self.backdate).replace(microsecond=0)
         key = public_der(new_key if new_key is not None else check_key(old.public_key()))
         signer = self.signer_of(provisioner)
+        if signer.constraints:
+            signer.check_names(alternative_names(old.extensions))
         extensions = renewed_extensions(old, signer.issuer.key_id, key if new_key is not None else None)
         prepared = Prepared(old.subject.public_bytes(), serial, Window(start, start + length), key, extensions)
         der = sign_der(prepared, signer.issuer)

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from troth.ca import ConfigurationError, ForbiddenError
-from troth.ca.names import DNSSyntaxError, Mailbox, ascii_domain, labels_of, parse_mailbox
+from troth.x509.domains import DNSSyntaxError, Mailbox, ascii_domain, labels_of, parse_mailbox
 from troth.x509.names import SubjectNames, split_names
 
 KINDS = ("cn", "dns", "ip", "email", "uri")

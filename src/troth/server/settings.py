@@ -80,7 +80,7 @@ def _signer(
     except TrothError as error:
         hint = "a root that is above it belongs into ca.json's root, where clients get it from"
         raise ServerError(f"issuer {name}: {where}: {error.message}", hint=hint) from error
-    return Signer(name, issuer_of(chain[0], key), path.certificates[:-1])
+    return Signer(name, issuer_of(chain[0], key), path.certificates[:-1], path.certificates[-1:])
 
 
 def _key(path: Path, password_file: Path | None, password: Password) -> PrivateKey:

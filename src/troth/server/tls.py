@@ -47,11 +47,17 @@ class ServerCertificate:
 
 
 def issue_server_certificate(authority: Authority, configuration: Configuration, now: datetime) -> ServerCertificate:
-    """A fresh P-256 certificate for the configured names, signed by the authority's intermediate."""
+    """A fresh P-256 certificate for the configured names, signed by the authority's intermediate.
+
+    Raises:
+        ForbiddenError: name constraints above do not permit one of the names.
+    """
+    names = split_names(configuration.names)
+    authority.own_signer.check_names(names)
     key = generate_key()
     window = Window((now - BACKDATE).replace(microsecond=0), (now + LIFETIME).replace(microsecond=0))
     public = public_der(key.public_key())
-    extensions = leaf_extensions(public, authority.issuer.key_id, split_names(configuration.names), None)
+    extensions = leaf_extensions(public, authority.issuer.key_id, names, None)
     serial = serial_from(secrets.token_bytes(12), now)
     subject = subject_name(configuration.common_name, {})
     leaf = sign(Prepared(subject, serial, window, public, extensions), authority.issuer)

@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, ObjectIdentifier
 
 from troth.x509 import X509Error
+from troth.x509.constraints import NameConstraintError, constraints_of
 from troth.x509.names import alternative_names, common_name
 
 MAX_DEPTH = 8
@@ -26,6 +27,7 @@ _UNDERSTOOD = {
     ExtensionOID.CERTIFICATE_POLICIES,
     ExtensionOID.POLICY_CONSTRAINTS,
     ExtensionOID.INHIBIT_ANY_POLICY,
+    ExtensionOID.NAME_CONSTRAINTS,
 }
 
 
@@ -104,6 +106,7 @@ def _search(
             continue
         try:
             _check_issuer(issuer, last, len(path) - 1, now)
+            _check_names(issuer, path)
         except ChainError as error:
             problems.append(error.message)
             continue
@@ -135,6 +138,20 @@ def _check_issuer(issuer: x509.Certificate, child: x509.Certificate, below: int,
         return
     if not usage.key_cert_sign:
         raise ChainError(f"{_label(issuer)} may not sign certificates (keyUsage)")
+
+
+def _check_names(issuer: x509.Certificate, below: Sequence[x509.Certificate]) -> None:
+    """RFC 5280 §4.2.1.10: for every certificate below, but an authority that signed itself anew."""
+    for constraints in constraints_of([issuer]):
+        if not constraints.understood:
+            raise ChainError(f"name constraints of {_label(issuer)} are of a form that is not understood")
+        for index, certificate in enumerate(below):
+            if index and certificate.subject == certificate.issuer:
+                continue
+            try:
+                constraints.check(alternative_names(certificate.extensions))
+            except NameConstraintError as error:
+                raise ChainError(error.message) from error
 
 
 def check_dates(certificate: x509.Certificate, now: datetime) -> None:

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from troth.ca import CAError
+from troth.x509 import X509Error
 
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ATOM = re.compile(r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+(\.[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+)*")
@@ -11,7 +11,7 @@ _QUOTED = re.compile(r'"(?:[^"\\\x00\n\r\x80-\U0010ffff]|\\[^\x00\n\r\x80-\U0010
 _VISIBLE = re.compile(r"[!-~]+")
 
 
-class DNSSyntaxError(CAError):
+class DNSSyntaxError(X509Error):
     """A text is not a domain name."""
 
 
