@@ -121,7 +121,7 @@ def _sign(content: Mapping[str, Any], config: Config, proven: Sequence[Proven], 
 
 
 def _chosen(config: Config, declared: Declared | None, server: str, location: str) -> list[Place]:
-    places = [place for place in identity_map(config) if place.module == "proxy"]
+    places = identity_map(config)
     wanted = [(server, location)] if location else []
     if not wanted and declared is not None:
         wanted = [(one.server, one.path) for one in declared.locations]

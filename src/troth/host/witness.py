@@ -1,6 +1,7 @@
 """A small TLS server that reports whom it saw: the client certificate nginx really presented.
 
-It runs in threads of its own, on a Unix socket or a loopback port, and answers every request with JSON.
+It runs in threads of its own, on a Unix socket or a loopback port, and answers every request with JSON,
+in whichever protocol nginx speaks to it.
 """
 
 import contextlib
@@ -18,11 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.host import HostError
+from troth.host.dialects import ALPN, answer_all
 from troth.x509.keys import PrivateKey, private_key_to_pem
 from troth.x509.pem import bundle_to_pem, parse_certificate_der
 
 TIMEOUT_SECONDS = 10.0
-MAX_HEAD_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +135,7 @@ class Witness:
                 return
             seen = _observe(tls, self._names.pop(id(tls), ""))
             self._record(seen)
-            while _read_head(tls):
-                tls.sendall(_answer(seen))
+            answer_all(tls, json.dumps(asdict(seen)).encode())
 
     def _note_name(self, tls: ssl.SSLObject | ssl.SSLSocket, name: str | None, _: ssl.SSLContext) -> None:
         self._names[id(tls)] = name or ""
@@ -149,6 +149,7 @@ class Witness:
 def _context(shown: Shown, anchors: Sequence[x509.Certificate], required: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(ALPN)
     descriptor = os.memfd_create("witness", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, bundle_to_pem(list(shown.chain)).encode() + private_key_to_pem(shown.key))
@@ -184,20 +185,3 @@ def _observe(tls: ssl.SSLSocket, server_name: str) -> Seen:
         return Seen("", "", *facts)
     certificate = parse_certificate_der(der, "client certificate")
     return Seen(str(certificate.serial_number), certificate.subject.rfc4514_string(), *facts)
-
-
-def _read_head(tls: ssl.SSLSocket) -> bool:
-    """One request without a body; False when the client has gone."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        more = tls.recv(4096)
-        if not more or len(data) > MAX_HEAD_BYTES:
-            return False
-        data += more
-    return True
-
-
-def _answer(seen: Seen) -> bytes:
-    body = json.dumps(asdict(seen)).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body

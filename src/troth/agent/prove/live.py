@@ -7,13 +7,13 @@ itself, so that none rides on another's connection or session.
 from dataclasses import dataclass, replace
 
 from troth.agent.prove.forged import forge, found_authority
-from troth.agent.prove.rows import ProofRow, ProveError
+from troth.agent.prove.rows import ProofRow, ProveError, answered
 from troth.agent.prove.second import Route, Second, group_of
-from troth.agent.prove.subject import Subject, read_subject
+from troth.agent.prove.subject import Subject, groups_of, read_subject
 from troth.host import clock
 from troth.host.http import Reply
 from troth.host.nginx import Nginx
-from troth.nginx.map import Place, upstream_groups
+from troth.nginx.map import Place
 from troth.nginx.tree import Config
 
 _REFUSALS = (
@@ -39,7 +39,7 @@ class _Trial:
 
 
 def prove_live(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]:
-    """Prove one location against its real upstream.
+    """Prove one location against its real upstream; no rows where that speaks neither HTTP nor gRPC.
 
     Args:
         config: the whole configuration.
@@ -47,9 +47,11 @@ def prove_live(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]:
         nginx: the nginx whose build runs the proof.
 
     Raises:
-        ProveError: it is not an http location, or its upstream depends on the request.
+        ProveError: what it shows, or its upstream, depends on the request.
         TrothError: its files cannot be read, or the second nginx cannot be started.
     """
+    if place.module not in ("proxy", "grpc"):
+        return []
     subject = read_subject(config, place)
     if "$" in subject.target.authority:
         raise ProveError(f"{place.where}: the upstream {place.target} depends on the request and cannot be asked")
@@ -98,13 +100,15 @@ def _trials(subject: Subject) -> list[_Trial]:
 
 
 def _peers(subject: Subject) -> list[str]:
-    group = upstream_groups(subject.config).get(subject.place.group.lower())
+    group = groups_of(subject).get(subject.place.group.lower())
     peers = [p.arguments[0] for p in group.find("server") if p.arguments] if group is not None else []
     return peers or [subject.target.peer]
 
 
 def _uri(subject: Subject) -> str:
     """What the upstream is asked for: the location's beginning, as ``proxy_pass`` rewrites it."""
+    if subject.place.module == "grpc":
+        return ""
     words = subject.place.path.split(" ")
     uri = subject.target.uri
     if uri is None:
@@ -114,7 +118,7 @@ def _uri(subject: Subject) -> str:
 
 def _row(trial: _Trial, reply: Reply, evidence: str) -> ProofRow:
     said = next((text.decode() for text in _REFUSALS if text in reply.body), "")
-    observed = f"answered {reply.status}" + (f": {said}" if said else "")
+    observed = answered(reply) + (f": {said}" if said else "")
     if trial.by:
         ok = reply.status in _REFUSED
         by = "nginx" if "upstream SSL certificate" in evidence else "the upstream"

@@ -9,7 +9,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from troth.agent.prove.forged import Authority, forge, found_authority
 from troth.agent.prove.neighbours import prove_among_others
-from troth.agent.prove.rows import ProofRow
+from troth.agent.prove.rows import ProofRow, answered, refused
 from troth.agent.prove.second import Route, Second, group_of
 from troth.agent.prove.subject import Identity, Subject, read_subject
 from troth.host import clock
@@ -43,7 +43,7 @@ def prove_location(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]
         nginx: the nginx whose build runs the proof.
 
     Raises:
-        ProveError: it is not an http location, or depends on the request.
+        ProveError: what it shows depends on the request.
         TrothError: its files cannot be read, or the second nginx or a witness cannot be started.
     """
     subject = read_subject(config, place)
@@ -105,17 +105,17 @@ def _row(trial: _Trial, second: Second, subject: Subject) -> ProofRow:
     if trial.accepted:
         return _accepted(trial, reply, subject.identity, evidence)
     trial.witness.wait_for(before + 1, 2)
-    refused = next((one.refused for one in trial.witness.seen[before:] if one.refused), "")
-    by = f"the upstream: {refused}" if trial.id.startswith("client-") and refused else "nginx"
-    let_in = reply.status == 200
-    observed = f"answered {reply.status}" + ("" if let_in else f", refused by {by}")
-    return ProofRow(trial.id, trial.title, "refused", observed, not let_in and reply.status != 0, evidence)
+    told = next((one.refused for one in trial.witness.seen[before:] if one.refused), "")
+    by = f"the upstream: {told}" if trial.id.startswith("client-") and told else "nginx"
+    good = refused(reply, evidence or told)
+    observed = answered(reply) + (f", refused by {by}" if good else "")
+    return ProofRow(trial.id, trial.title, "refused", observed, good, evidence)
 
 
 def _accepted(trial: _Trial, reply: Reply, identity: Identity | None, evidence: str) -> ProofRow:
     expected = f"accepted, the upstream sees serial {identity.facts.serial:x}" if identity else "accepted"
     if reply.status != 200:
-        return ProofRow(trial.id, trial.title, expected, f"answered {reply.status}", False, evidence)
+        return ProofRow(trial.id, trial.title, expected, answered(reply), False, evidence)
     seen = Seen(**json.loads(reply.body))
     shown = f"{int(seen.serial):x}" if seen.serial else "none"
     resumed = ", resumed" if seen.resumed else ""

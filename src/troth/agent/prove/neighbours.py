@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from troth.agent.prove.forged import Authority, forge
-from troth.agent.prove.rows import ProofRow
+from troth.agent.prove.rows import ProofRow, answered, refused
 from troth.agent.prove.second import Route, Second
-from troth.agent.prove.subject import Subject, read_subject
+from troth.agent.prove.subject import Subject, groups_of, read_subject
 from troth.errors import TrothError
 from troth.host.nginx import Nginx
 from troth.host.witness import Witness
-from troth.nginx.map import Place, identity_map, upstream_groups
+from troth.nginx.map import Place, identity_map
 from troth.nginx.render import quote
 
 MOST = 8
@@ -40,7 +40,7 @@ class _Stage:
 
     def groups(self, subject: Subject, keys: Sequence[Key]) -> list[str]:
         """The user's groups, with what they say of idle connections, and the witness as their only peer."""
-        found = upstream_groups(subject.config)
+        found = groups_of(subject)
         texts = []
         for key in keys:
             group = found.get(key[1])
@@ -88,7 +88,7 @@ def _key(place: Place) -> Key:
 def _others(subject: Subject) -> list[Subject]:
     """Other places that can be asked, those that share the upstream first."""
     own = subject.place
-    places = [p for p in identity_map(subject.config) if p.where != own.where and p.module == "proxy"]
+    places = [p for p in identity_map(subject.config) if p.where != own.where and p.module == own.module]
     places = [p for p in places if "$" not in p.target]
     found: list[Subject] = []
     for place in sorted(places, key=lambda place: _key(place) != _key(own)):
@@ -123,7 +123,7 @@ def _identity_row(subject: Subject, others: Sequence[Subject], second: Second) -
         after = others[other - 1].place.where if other else "the start"
         if reply.status != 200:
             return ProofRow(
-                "after-others", title, expected, f"answered {reply.status} after {after} was asked", False, evidence
+                "after-others", title, expected, f"{answered(reply)} after {after} was asked", False, evidence
             )
         seen = str(json.loads(reply.body)["serial"])
         if seen != serial:
@@ -138,11 +138,11 @@ def _check_row(subject: Subject, others: Sequence[Subject], second: Second) -> P
         if other:
             second.get(f"foreign-{other}")
         reply, evidence = second.get("foreign-0")
-        if reply.status in (0, 200):
+        if not refused(reply, evidence):
             after = others[other - 1].place.where if other else "the start"
-            observed = f"answered {reply.status} after {after} was asked"
+            observed = f"{answered(reply)} after {after} was asked"
             return ProofRow("foreign-after-others", title, "refused", observed, False, _shared(subject, others))
-    observed = f"answered {reply.status}, refused by nginx every time"
+    observed = f"{answered(reply)}, refused by nginx every time"
     return ProofRow("foreign-after-others", title, "refused", observed, True, evidence)
 
 

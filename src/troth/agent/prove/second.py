@@ -1,5 +1,6 @@
 """A second nginx of the user's build, whose locations carry the user's own directives, in a directory of its own."""
 
+import itertools
 import re
 import shutil
 import tempfile
@@ -16,7 +17,7 @@ from troth.host.http import Reply, get
 from troth.host.nginx import LogTail, Nginx
 from troth.host.ports import free_ports
 from troth.host.witness import Shown
-from troth.nginx.map import effective_list
+from troth.nginx.map import FAMILIES, effective_list
 from troth.nginx.render import quote
 from troth.nginx.tree import Directive
 from troth.nginx.variables import variables
@@ -35,10 +36,10 @@ _BUILT_IN = {"host", "http_host", "proxy_host", "server_name", "http_upgrade", "
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One location of the second nginx.
+    """One location, or server of stream, of the second nginx.
 
-    `target` is what follows ``https://`` in its ``proxy_pass``. `trust` are the roots it believes, or None for the
-    location's own file; `name` overrides the name it checks.
+    `target` is what its ``proxy_pass`` or the like names, without the scheme. `trust` are the roots it believes, or
+    None for the location's own file; `name` overrides the name it checks.
     """
 
     id: str
@@ -53,10 +54,15 @@ class Second:
     """Use as a context manager; `get` asks one of its routes."""
 
     def __init__(self, nginx: Nginx, routes: Sequence[Route], groups: Sequence[str] = ()) -> None:
+        """`routes` are at least one, all of one module; `groups` are the upstream blocks that they name."""
         self._directory = Path(tempfile.mkdtemp(prefix="troth-prove-"))
         self._nginx = Nginx(nginx.binary, self._directory / "nginx.conf", self._directory)
-        self._port = free_ports(1)[0]
+        self._users = nginx
         self._routes = {route.id: route for route in routes}
+        self._stream = routes[0].subject.place.module == "stream"
+        # A server of stream has no path to be told by: each has a port.
+        count = len(self._routes) if self._stream else 1
+        self._ports = dict(zip(self._routes, itertools.cycle(free_ports(count)), strict=False))
         self._groups = groups
         self._log = LogTail(self._directory / "error.log")
 
@@ -81,43 +87,66 @@ class Second:
     def get(self, route: str) -> tuple[Reply, str]:
         """One request; the answer, and the first line of the error log that came with it, shortened."""
         self._log.news()
-        reply = get(self._port, f"/{route}", self._routes[route].subject.host)
+        reply = get(self._ports[route], f"/{route}", self._routes[route].subject.host)
         lines = self._log.news().splitlines()
         return reply, _short(next((line for line in lines if "[error]" in line or "[crit]" in line), ""))
 
     def _write(self) -> None:
-        temp = "".join(f"{one}_temp_path {quote(str(self._directory / one))};\n" for one in _TEMP_PATHS)
+        body = self._stream_block() if self._stream else self._http_block()
         # One worker: idle connections and sessions belong to one, and the proof is about what happens to them.
         text = (
-            f"worker_processes 1;\npid {quote(str(self._directory / 'nginx.pid'))};\n"
-            f"error_log {quote(str(self._directory / 'error.log'))} info;\nevents {{}}\nhttp {{\n{temp}"
-            f"access_log off;\nproxy_max_temp_file_size 0;\n{''.join(self._groups)}"
-            f"server {{\nlisten 127.0.0.1:{self._port};\n{''.join(map(self._location, self._routes.values()))}}}\n}}\n"
+            f"{self._modules()}worker_processes 1;\npid {quote(str(self._directory / 'nginx.pid'))};\n"
+            f"error_log {quote(str(self._directory / 'error.log'))} info;\nevents {{}}\n{body}"
         )
         write_file(self._directory / "nginx.conf", text.encode("utf-8", "surrogateescape"))
 
-    def _location(self, route: Route) -> str:
+    def _http_block(self) -> str:
+        temp = "".join(f"{one}_temp_path {quote(str(self._directory / one))};\n" for one in _TEMP_PATHS)
+        port = next(iter(self._ports.values()))
+        locations = "".join(f"location = /{one.id} {{\n{self._directives(one)}}}\n" for one in self._routes.values())
+        return (
+            f"http {{\n{temp}access_log off;\nproxy_max_temp_file_size 0;\n{''.join(self._groups)}"
+            f"server {{\nlisten 127.0.0.1:{port};\n{locations}}}\n}}\n"
+        )
+
+    def _stream_block(self) -> str:
+        servers = [
+            f"server {{\nlisten 127.0.0.1:{self._ports[one.id]};\nproxy_ssl on;\n{self._directives(one)}}}\n"
+            for one in self._routes.values()
+        ]
+        return f"stream {{\n{''.join(self._groups)}{''.join(servers)}}}\n"
+
+    def _modules(self) -> str:
+        """Where stream is a module of its own, it is loaded from where the user's nginx has it."""
+        config = next(iter(self._routes.values())).subject.config
+        names = [d.arguments[0] for d in config.root.find("load_module") if d.arguments] if self._stream else []
+        return "".join(f"load_module {quote(str(self._users.base / name))};\n" for name in names if "_stream_" in name)
+
+    def _directives(self, route: Route) -> str:
         subject, place = route.subject, route.subject.place
-        lines = [f"proxy_pass https://{route.target};"]
+        family = place.family
+        scheme = "" if self._stream else f"{FAMILIES[family]}://"
+        lines = [f"{family}_pass {scheme}{route.target};"]
         if "http_version" in place.settings:
-            lines.append(f"proxy_http_version {place.value('http_version')};")
-        lines += _headers(subject)
-        lines.append(f"proxy_ssl_name {quote(route.name or subject.name)};")
+            lines.append(f"{family}_http_version {place.value('http_version')};")
+        if place.module in ("proxy", "grpc"):
+            lines += _headers(subject)
+        lines.append(f"{family}_ssl_name {quote(route.name or subject.name)};")
         if route.client is not None:
             stem = self._directory / route.id
             write_file(stem.with_suffix(".crt"), bundle_to_pem(list(route.client.chain)).encode())
             write_file(stem.with_suffix(".key"), private_key_to_pem(route.client.key))
-            lines += [f"proxy_ssl_certificate {quote(str(stem.with_suffix('.crt')))};"]
-            lines += [f"proxy_ssl_certificate_key {quote(str(stem.with_suffix('.key')))};"]
+            lines += [f"{family}_ssl_certificate {quote(str(stem.with_suffix('.crt')))};"]
+            lines += [f"{family}_ssl_certificate_key {quote(str(stem.with_suffix('.key')))};"]
         own_trust = place.value("ssl_trusted_certificate")
         if route.trust is not None:
             file = self._directory / f"{route.id}-trust.crt"
             write_file(file, bundle_to_pem(list(route.trust)).encode())
-            lines.append(f"proxy_ssl_trusted_certificate {quote(str(file))};")
+            lines.append(f"{family}_ssl_trusted_certificate {quote(str(file))};")
         elif own_trust:
-            lines.append(f"proxy_ssl_trusted_certificate {quote(str(subject.path_of(own_trust)))};")
+            lines.append(f"{family}_ssl_trusted_certificate {quote(str(subject.path_of(own_trust)))};")
         lines += _own(subject, crl=route.trust is None)
-        return f"location = /{route.id} {{\n" + "\n".join(lines) + "\n}\n"
+        return "".join(f"{line}\n" for line in lines)
 
 
 def group_of(name: str, peers: Sequence[str]) -> str:
@@ -128,13 +157,14 @@ def group_of(name: str, peers: Sequence[str]) -> str:
 def _headers(subject: Subject) -> list[str]:
     """The location's own Host and Connection where a server without its maps can say them, else the upstream's name."""
     lines, host = [], False
-    for directive in effective_list(subject.place.node, "proxy_set_header"):
+    setter = f"{subject.place.family}_set_header"
+    for directive in effective_list(subject.place.node, setter):
         name, value = directive.arguments[:2] if len(directive.arguments) == 2 else ("", "")
         if name.lower() in _HEADERS and set(variables(value)) <= _BUILT_IN:
             host |= name.lower() == "host"
             value = value.replace("$proxy_host", subject.target.proxy_host)
-            lines.append(f"proxy_set_header {name} {quote(value)};")
-    return lines if host else [*lines, f"proxy_set_header Host {quote(subject.target.proxy_host)};"]
+            lines.append(f"{setter} {name} {quote(value)};")
+    return lines if host else [*lines, f"{setter} Host {quote(subject.target.proxy_host)};"]
 
 
 def _own(subject: Subject, *, crl: bool) -> list[str]:
@@ -145,8 +175,8 @@ def _own(subject: Subject, *, crl: bool) -> list[str]:
             continue
         absolute = name in _FILES and not setting.value.startswith(DATA)
         words = [str(subject.path_of(one)) if absolute else one for one in setting.arguments]
-        lines.append(f"proxy_{name} {' '.join(map(quote, words))};")
-    commands = effective_list(subject.place.node, "proxy_ssl_conf_command")
+        lines.append(f"{subject.place.family}_{name} {' '.join(map(quote, words))};")
+    commands = effective_list(subject.place.node, f"{subject.place.family}_ssl_conf_command")
     return lines + [_command(one) for one in commands if one.arguments[0].lower() not in _OWN_CERTIFICATE]
 
 

