@@ -2,6 +2,7 @@
 
 import ipaddress
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,11 @@ from troth.x509.constraints import NameConstraintError, constraints_of
 from troth.x509.names import split_names
 from troth.x509.pem import bundle_to_pem
 
-FORMS = {"dns": x509.DNSName, "email": x509.RFC822Name, "uri": x509.UniformResourceIdentifier}
+FORMS: dict[str, Callable[[str], x509.GeneralName]] = {
+    "dns": x509.DNSName,
+    "email": x509.RFC822Name,
+    "uri": x509.UniformResourceIdentifier,
+}
 
 
 def tree(kind: str, *texts: str) -> list[x509.GeneralName]:
