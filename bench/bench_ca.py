@@ -31,6 +31,7 @@ from cryptography.x509.oid import NameOID
 from troth.ca.jwk import decrypt_provisioner_key
 from troth.client.provisioners import SigningKey
 from troth.client.tokens import Validity, sign_token
+from troth.host.ports import free_ports
 
 NAME = "bench.test"
 CONNECTIONS = 32
@@ -84,9 +85,7 @@ def run() -> dict[str, object]:
 
 def start(base: Path) -> "subprocess.Popen[bytes]":
     """A new authority in `base`, listening."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_ports(1)[0]
     (base / "password").write_text(PASSWORD)
     environment = {**os.environ, "STEPPATH": str(base)}
     flags = ["--name", "Bench", "--dns", "127.0.0.1", "--address", f"127.0.0.1:{port}", "--provisioner", PROVISIONER]

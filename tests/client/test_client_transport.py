@@ -28,6 +28,7 @@ from troth.client.transport import (
     trusting_nobody,
 )
 from troth.host.clock import now
+from troth.host.ports import free_ports
 from troth.x509.chains import SERVER_AUTH
 from troth.x509.keys import fingerprint, generate_key, private_key_to_pem
 from troth.x509.pem import bundle_to_pem, to_pem
@@ -175,8 +176,7 @@ def test_a_server_that_drips_is_cut_off(tmp_path: Path, drip: bytes) -> None:
 
 
 def test_a_port_where_nothing_listens() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_ports(1)[0]
     with pytest.raises(UnreachableError, match=f"cannot reach https://localhost:{port}: connection refused") as caught:
         authority(f"https://localhost:{port}").health()
     assert caught.value.hint is not None and "troth ca health --ca-url" in caught.value.hint

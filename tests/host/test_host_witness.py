@@ -48,7 +48,9 @@ def ask(port: int, context: ssl.SSLContext, times: int = 1) -> list[Seen]:
                 tls.sendall(b"GET / HTTP/1.1\r\nHost: up.test\r\n\r\n")
                 body = b""
                 while not body.endswith(b"}"):
-                    body += tls.recv(65536)
+                    more = tls.recv(65536)
+                    assert more, f"the witness closed after {body!r}"
+                    body += more
                 answers.append(Seen(**json.loads(body.partition(b"\r\n\r\n")[2])))
             return answers
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from troth.host.ports import free_ports
+
 PASSWORD = "interop-password"
 PROVISIONER = "admin@example.com"
 TIMEOUT = 60
@@ -27,9 +29,7 @@ def troth_program() -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
 
 
 @dataclass(frozen=True)

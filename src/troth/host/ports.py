@@ -1,30 +1,51 @@
-"""Free ports of loopback: for a moment, or where programs that start later may listen for good."""
+"""Free ports of loopback, of a range that outgoing connections do not take: what is free now stays free."""
 
-import contextlib
 import random
 import socket
 
+from troth.errors import TrothError
+
 # Below the range from which the kernel takes ports for outgoing connections.
-LASTING = range(20_000, 30_000)
+RANGE = range(20_000, 30_000)
+
+_given: set[int] = set()
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+    """Ports nobody listens on, all different, none of them given before by this process.
+
+    Raises:
+        TrothError: there are not as many.
+    """
+    found: list[int] = []
+    for port in random.sample(RANGE, len(RANGE)):
+        if len(found) == count:
+            break
+        if port not in _given and _is_free(port):
+            found.append(port)
+    if len(found) < count:
+        raise TrothError(
+            f"fewer than {count} of the ports {RANGE.start} to {RANGE.stop - 1} are free on 127.0.0.1",
+            hint="see who listens: ss -ltn",
+        )
+    _given.update(found)
+    return found
 
 
 def lasting_port(taken: set[int]) -> int:
-    """A free port that no outgoing connection will occupy, for a configuration that stays; not one of `taken`."""
-    candidates = [port for port in random.sample(LASTING, 200) if port not in taken]
-    for port in candidates:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    return candidates[0]
+    """A free port for a configuration that stays; not one of `taken`.
+
+    Raises:
+        TrothError: there is none.
+    """
+    _given.update(taken)
+    return free_ports(1)[0]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
