@@ -1,5 +1,6 @@
 """Name policies as enforced: against the official step-ca's verdicts, per provisioner, and not at renewal."""
 
+import base64
 import contextlib
 import json
 import os
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from tests.cli.accounts import program, wait_until_listening
+from tests.interop import material
 from tests.rig.authority import Served, founded
 from tests.server.calls import KEY, call, request, sign
-from troth.x509.keys import generate_key
+from troth.x509.keys import generate_key, public_pem
+from troth.x509.requests import request_to_pem
 
 NAMES = (
     "www.example.com",
@@ -204,3 +209,20 @@ def test_a_broken_policy_is_not_reloaded_and_the_old_one_goes_on(served: Served)
         time.sleep(0.05)
     assert "not reloaded" in served.log
     assert sign(served, "bad.example")[0] == 403
+
+
+def test_every_common_name_of_a_subject_that_is_taken_whole_is_judged(served: Served) -> None:
+    cluster = material.new_key()
+    raw = json.loads(served.configuration.read_text())
+    keys = base64.b64encode(public_pem(cluster.public_key()).encode()).decode()
+    raw["authority"]["provisioners"].append({"type": "K8sSA", "name": "cluster", "publicKeys": keys})
+    raw["authority"]["policy"] = {"x509": {"allow": {"cn": ["web", "api"]}}}
+    served.configuration.write_text(json.dumps(raw))
+    served.start()
+    claims = {"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:default:web"}
+    ott = material.jws(cluster, {"alg": "ES256"}, claims)
+    for names, status in ((("web", "api"), 201), (("web", "root"), 403), (("root",), 403)):
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name) for name in names])
+        csr = x509.CertificateSigningRequestBuilder(subject).sign(material.new_key(), hashes.SHA256())
+        body = {"csr": request_to_pem(csr), "ott": ott}
+        assert call(served, "POST", "/sign", body)[0] == status

@@ -173,6 +173,10 @@ class Authority:
         window = decide(wish, claims, self.backdate, now, grant.ceiling, grant.floor)
         marker = None if claims.disable_extensions else grant.provisioner.marker
         self.check_policies(grant.provisioner, common or str(self.subject_defaults.get("commonName") or ""), names)
+        if grant.naming is Naming.REQUESTED:
+            # A subject that is taken whole may have several common names.
+            for other in request.csr.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[1:]:
+                self.check_policies(grant.provisioner, str(other.value), SubjectNames())
         signer = self.signer_of(grant.provisioner)
         signer.check_names(names)
         extensions = leaf_extensions(key, signer.issuer.key_id, names, marker, critical_names=subject == NO_NAME)

@@ -213,7 +213,8 @@ async def intermediates_pem(request: web.Request) -> web.Response:
 
 async def federation(request: web.Request) -> web.Response:
     authority = request.app[SERVICE].authority
-    return _json({"crts": [to_pem(c) for c in (*authority.roots, *authority.federated)]}, 201)
+    every = dict.fromkeys((*authority.roots, *authority.federated))
+    return _json({"crts": [to_pem(certificate) for certificate in every]}, 201)
 
 
 async def revocation_list(request: web.Request) -> web.Response:
