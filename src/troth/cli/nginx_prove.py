@@ -67,7 +67,7 @@ def prove(one: Target, wanted: Wanted) -> int:
     config = read_config(one.nginx)
     proven = []
     for place in _chosen(config, one.config, wanted.server, wanted.location):
-        rows = prove_location(config, place, one.nginx)
+        rows = prove_location(config, place, one.nginx, one.config)
         proven.append(Proven(place, [*rows, *(prove_live(config, place, one.nginx) if wanted.live else ())]))
     good = all(row.ok for each in proven for row in each.rows)
     content: dict[str, Any] = {"ok": good, "locations": [each.to_json() for each in proven]}

@@ -7,11 +7,13 @@ from datetime import datetime
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from troth.agent.config import Config as Declared
 from troth.agent.prove.forged import Authority, forge, found_authority
 from troth.agent.prove.neighbours import prove_among_others
 from troth.agent.prove.rows import ProofRow, answered, refused
 from troth.agent.prove.second import Route, Second, group_of
 from troth.agent.prove.subject import Identity, Subject, read_subject
+from troth.agent.prove.vouched import vouch
 from troth.host import clock
 from troth.host.http import Reply
 from troth.host.nginx import Nginx
@@ -19,7 +21,6 @@ from troth.host.witness import Seen, Shown, Witness
 from troth.nginx.map import Place
 from troth.nginx.tree import Config
 
-SUBSTITUTED = "trust: substituted by a throw-away CA, the rest is the location's own"
 _CLIENT = "client"
 
 
@@ -34,13 +35,14 @@ class _Trial:
     accepted: bool = False
 
 
-def prove_location(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]:
+def prove_location(config: Config, place: Place, nginx: Nginx, declared: Declared | None = None) -> list[ProofRow]:
     """Prove one location.
 
     Args:
         config: the whole configuration; other locations may take part.
         place: the location with its settings, from the identity map.
         nginx: the nginx whose build runs the proof.
+        declared: the identities we renew; the authority of the location's is asked for the witness's certificate.
 
     Raises:
         ProveError: what it shows depends on the request.
@@ -49,22 +51,27 @@ def prove_location(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]
     subject = read_subject(config, place)
     now = clock.now()
     ours, foreign = found_authority("Proof", now), found_authority("Foreign", now)
+    vouched, note = vouch(subject, declared, now)
     anchors = [*(subject.identity.facts.chain if subject.identity else ()), ours.root]
     with contextlib.ExitStack() as stack:
         witnesses = {
             key: stack.enter_context(Witness(0, shown, anchors, required=True))
-            for key, shown in _upstreams(ours, foreign, subject.name, now).items()
+            for key, shown in _upstreams(ours, foreign, subject.name, vouched, now).items()
         }
         trials = _trials(subject.identity, witnesses, ours, foreign, now)
-        routes = [Route(trial.id, subject, trial.id, trial.client, [ours.root]) for trial in trials]
+        roots = [None if vouched and trial.accepted else [ours.root] for trial in trials]
+        routes = [Route(t.id, subject, t.id, t.client, trust) for t, trust in zip(trials, roots, strict=True)]
         groups = [group_of(trial.id, [f"127.0.0.1:{trial.witness.port}"]) for trial in trials]
         second = stack.enter_context(Second(nginx, routes, groups))
-        rows = [_row(trial, second, subject) for trial in trials]
+        rows = [_row(trial, second, subject, note) for trial in trials]
     return rows + prove_among_others(subject, nginx, ours, foreign, now)
 
 
-def _upstreams(ours: Authority, foreign: Authority, name: str, now: datetime) -> dict[str, Shown]:
+def _upstreams(
+    ours: Authority, foreign: Authority, name: str, vouched: Shown | None, now: datetime
+) -> dict[str, Shown]:
     return {
+        "own": vouched or forge(ours, now, name),
         "good": forge(ours, now, name),
         "foreign": forge(foreign, now, name),
         "wrong-name": forge(ours, now, "other.invalid"),
@@ -93,17 +100,17 @@ def _trials(
         "client-only": "upstream shows a certificate for clients only",
     }
     return [
-        _Trial("accepted", "client shows its own certificate", client, good, True),
+        _Trial("accepted", "client shows its own certificate", client, witnesses["own"], True),
         *(_Trial(f"client-{key}", title, shown, good) for key, (title, shown) in bad_clients.items()),
         *(_Trial(f"upstream-{key}", title, client, witnesses[key]) for key, title in bad_upstreams.items()),
     ]
 
 
-def _row(trial: _Trial, second: Second, subject: Subject) -> ProofRow:
+def _row(trial: _Trial, second: Second, subject: Subject, note: str) -> ProofRow:
     before = len(trial.witness.seen)
     reply, evidence = second.get(trial.id)
     if trial.accepted:
-        return _accepted(trial, reply, subject.identity, evidence)
+        return _accepted(trial, reply, subject.identity, evidence or note)
     trial.witness.wait_for(before + 1, 2)
     told = next((one.refused for one in trial.witness.seen[before:] if one.refused), "")
     by = f"the upstream: {told}" if trial.id.startswith("client-") and told else "nginx"
@@ -121,4 +128,4 @@ def _accepted(trial: _Trial, reply: Reply, identity: Identity | None, evidence: 
     resumed = ", resumed" if seen.resumed else ""
     observed = f"200, the upstream saw serial {shown}, {seen.subject}, {seen.protocol} {seen.cipher}{resumed}"
     ok = identity is not None and seen.serial == str(identity.facts.serial)
-    return ProofRow(trial.id, trial.title, expected, observed, ok, SUBSTITUTED)
+    return ProofRow(trial.id, trial.title, expected, observed, ok, evidence)
