@@ -16,7 +16,17 @@ from tests.interop.matrix import run, write
 from tests.interop.stage import Side, free_port, initialise, serving, troth_program
 from tests.interop.upstreams.table import failures, missing_programs, run_upstreams
 
-SECTIONS = ("http", "bootstrap", "tokens", "renewal", "revocation", "contents", "provisioners", "commands")
+SECTIONS = (
+    "http",
+    "bootstrap",
+    "tokens",
+    "renewal",
+    "revocation",
+    "contents",
+    "provisioners",
+    "commands",
+    "configured",
+)
 
 
 def main() -> int:
@@ -55,7 +65,7 @@ def started(stack: contextlib.ExitStack, directory: Path, init: list[str], serve
     port = free_port()
     initialise(init, directory, port)
     stack.enter_context(serving(serve, directory, port))
-    return Side(driver, directory, port)
+    return Side(driver, directory, port, serve=serve)
 
 
 if __name__ == "__main__":

@@ -62,6 +62,7 @@ class Side:
     port: int
     work: Path = Path()
     env: Mapping[str, str] = field(default_factory=dict)
+    serve: Sequence[str] = ()
 
     @property
     def url(self) -> str:
