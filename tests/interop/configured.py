@@ -4,7 +4,7 @@ import contextlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -132,7 +132,7 @@ def sign(side: Side, *names: str) -> Answer:
     return side.http("POST", "/sign", {"csr": material.pem(material.request(material.new_key())), "ott": token})
 
 
-def judged(side: Side, policy: dict[str, Any], good: list[tuple[str, ...]], bad: list[tuple[str, ...]]) -> str:
+def judged(side: Side, policy: dict[str, Any], good: Sequence[tuple[str, ...]], bad: Sequence[tuple[str, ...]]) -> str:
     with configured(side, {"policy": {"x509": policy}}) as own:
         for names in good:
             assert sign(own, *names).status == 201, names
