@@ -61,8 +61,10 @@ class Directory:
     def _replay(self) -> Iterator[Stored]:
         """What was logged after the tables were written."""
         file, offset = self._head()
-        last = max(self._logs, default=0)
-        for name in sorted(name for name in self._logs if name >= file):
+        last = max(self._logs, default=-1)
+        for name in range(file, last + 1):
+            if name not in self._logs:
+                raise SourceError(f"value log {name:06d}.vlog is missing: it holds records of its own")
             try:
                 yield from self._logs[name].replay(offset if name == file else 0)
             except TornLogError as error:
@@ -171,12 +173,10 @@ def read_manifest(path: Path) -> set[int]:
     tables: dict[int, None] = {}
     at = HEADER.size
     while at < len(data):
-        if at + CHANGE_HEADER.size > len(data):
-            break
-        length, checksum = CHANGE_HEADER.unpack_from(data, at)
+        length, checksum = CHANGE_HEADER.unpack_from(data, at) if at + CHANGE_HEADER.size <= len(data) else (0, 0)
         at += CHANGE_HEADER.size
         if at + length > len(data):
-            break
+            raise SourceError(f"{path} is cut off", hint="start and stop step-ca once more: badger mends it if it can")
         changes = data[at : at + length]
         at += length
         if crc32c(changes) != checksum:

@@ -61,6 +61,8 @@ class Log:
             SourceError: something follows the last whole transaction that is not one.
         """
         at = max(offset, FILE_HEADER_BYTES)
+        if offset > len(self._data):
+            raise SourceError(f"{self.name} is cut off: the tables say that it is {offset} bytes long")
         pending: list[Stored] = []
         transaction = 0
         whole = at

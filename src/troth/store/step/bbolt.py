@@ -35,6 +35,9 @@ class Tree:
         metas = [meta for meta in (self._meta(0), *map(self._meta, PAGE_SIZES)) if meta is not None]
         if not metas:
             raise SourceError(f"{name} is not a bbolt database, or both of its meta pages are damaged")
+        self.problems: list[str] = []
+        if len(metas) == 1:
+            self.problems.append(f"{name}: one of the two meta pages is damaged, the last commit may be missing")
         self._page_size, self._root, self._end, self.transaction = max(metas, key=lambda meta: meta[3])
 
     def _meta(self, at: int) -> tuple[int, int, int, int] | None:

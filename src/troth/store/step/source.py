@@ -90,7 +90,8 @@ class Source:
                 directory = Directory(Path(self.where), Path(self.values) if self.values else None)
                 yield directory.entries(), directory.problems
             elif self.kind == BBOLT:
-                yield Tree(mapped(Path(self.where)), self.where).entries(), []
+                tree = Tree(mapped(Path(self.where)), self.where)
+                yield tree.entries(), tree.problems
             else:
                 client = (mysql if self.kind == MYSQL else postgresql)(self.where, self.database)
                 yield client.entries(), []
