@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import socket
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tests.rig.authority import PASSWORD, Served, founded
+from tests.rig.pki import Pki
 from tests.server.calls import KEY, call, request, revoke, sign
 from troth.ca.init import create_intermediate, create_root
 from troth.x509.chains import verify_path
@@ -206,3 +209,34 @@ def test_an_authority_that_may_not_certify_its_own_names_does_not_start(served: 
     assert served.process is not None
     assert served.process.wait(20) == 1
     assert "DNS name 'localhost' is not permitted" in served.log
+
+
+def test_a_root_that_is_taken_out_is_not_trusted_any_more_after_a_reload(served: Served, tmp_path: Path) -> None:
+    other = Pki(tmp_path / "other")
+    raw = json.loads(served.configuration.read_text())
+    pair = other.leaf("client.example")
+    identity = (bundle_to_pem(list(pair.chain)), pair.private)
+
+    def reload(roots: list[str], **members: Any) -> None:
+        served.configuration.write_text(json.dumps({**raw, **members, "root": roots}))
+        assert served.process is not None
+        before = served.log.count("configuration reloaded")
+        served.process.send_signal(1)
+        until = time.monotonic() + 20
+        while served.log.count("configuration reloaded") == before and time.monotonic() < until:
+            time.sleep(0.05)
+
+    served.start()
+    for _ in range(2):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            call(served, "POST", "/renew", identity=identity)
+        reload([str(served.root), str(other.trust)])
+        assert call(served, "POST", "/renew", identity=identity)[0] == 201
+        reload([str(served.root)])
+    # And what is said of TLS itself holds from then on, too.
+    context = served.tls()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    reload([str(served.root)], tls={"minVersion": 1.3})
+    with pytest.raises(ssl.SSLError), socket.create_connection(("127.0.0.1", served.port), 10) as plain:
+        context.wrap_socket(plain, server_hostname="localhost")
+    assert call(served, "GET", "/health")[0] == 200

@@ -21,9 +21,8 @@ from troth.server.app import create_app, create_plain_app
 from troth.server.log import Log
 from troth.server.service import Service
 from troth.server.state import Loaded
-from troth.server.tls import create_context, install, issue_server_certificate
+from troth.server.tls import create_context, install, issue_server_certificate, set_options
 from troth.store.sqlite import SQLiteStore, open_store
-from troth.x509.pem import bundle_to_pem
 
 HANDSHAKE_SECONDS = 10.0
 IDLE_SECONDS = 15.0
@@ -89,7 +88,10 @@ class _Process:
         self._store = store
         self._stop = asyncio.Event()
         self._renewal: asyncio.TimerHandle | None = None
-        self._context = create_context(listening.loaded.authority, dict(listening.loaded.configuration.tls_options))
+        # Connections begin in the first context; after a reload they are moved to the one of today, since a context
+        # cannot be made to trust less.
+        self._first = create_context(listening.loaded.authority, dict(listening.loaded.configuration.tls_options))
+        self._context = self._first
         self._show_new_certificate(self._context)
 
     async def run(self, ready: Callable[[], object]) -> None:
@@ -112,7 +114,7 @@ class _Process:
         server = await loop.create_server(
             lambda: _watched(runner, loop),
             sock=self._listening.socket,
-            ssl=self._context,
+            ssl=self._first,
             ssl_handshake_timeout=HANDSHAKE_SECONDS,
             backlog=BACKLOG,
         )
@@ -166,8 +168,9 @@ class _Process:
             old = self._service.loaded
             self._service.replace(loaded)
             try:
-                self._context.load_verify_locations(cadata=_trust(loaded))
-                self._show_new_certificate(self._context)
+                options = dict(loaded.configuration.tls_options)
+                context = create_context(loaded.authority, options)
+                self._show_new_certificate(context)
                 self._service.publish_lists()
             except Exception:
                 self._service.replace(old)
@@ -175,7 +178,14 @@ class _Process:
         except (TrothError, OSError, ValueError) as error:
             self._log.failure("configuration not reloaded, the old one goes on serving", error=error)
             return
+        set_options(self._first, options)
+        self._context = context
+        self._first.sni_callback = self._choose
         self._log.event("configuration reloaded")
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
+        """OpenSSL asks for every connection, also of a client that names no server."""
+        connection.context = self._context
 
     async def _publish(self) -> None:
         """Make the revocation lists in time; of several processes the first that looks does."""
@@ -196,10 +206,6 @@ class _Process:
             await asyncio.sleep(PURGE_SECONDS)
             with contextlib.suppress(TrothError):
                 self._store.purge_tokens(clock.now())
-
-
-def _trust(loaded: Loaded) -> str:
-    return bundle_to_pem([*loaded.authority.roots, *loaded.authority.all_intermediates])
 
 
 def _watched(runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:

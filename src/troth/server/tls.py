@@ -70,14 +70,19 @@ def create_context(authority: Authority, options: dict[str, Any]) -> ssl.SSLCont
     The intermediates are trusted too, so that a bare leaf verifies; OpenSSL demands the clientAuth purpose.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = _VERSIONS[options["minVersion"]]
-    context.maximum_version = _VERSIONS[options["maxVersion"]]
-    suites = [_SUITES[name] for name in options["cipherSuites"] if name in _SUITES] or list(_FALLBACK)
-    context.set_ciphers(":".join(suites))
+    set_options(context, options)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=bundle_to_pem([*authority.roots, *authority.all_intermediates]))
     return context
+
+
+def set_options(context: ssl.SSLContext, options: dict[str, Any]) -> None:
+    """Versions and cipher suites for the connections to come."""
+    context.minimum_version = _VERSIONS[options["minVersion"]]
+    context.maximum_version = _VERSIONS[options["maxVersion"]]
+    suites = [_SUITES[name] for name in options["cipherSuites"] if name in _SUITES] or list(_FALLBACK)
+    context.set_ciphers(":".join(suites))
 
 
 def install(context: ssl.SSLContext, certificate: ServerCertificate) -> None:
