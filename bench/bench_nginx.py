@@ -1,12 +1,11 @@
 """What a location as troth writes it costs, against the best that is written by hand and against a plain HTTP upstream.
 
 All are locations of one nginx with one worker, loaded by wrk in turns; a figure is the median of the ratio within a
-pair of runs, over the half of the pairs in which both together were fastest: neighbours on the machine only ever slow
-down, and which of the two they meet is chance. Two loads: a constant of 12 bytes, which measures nothing but nginx, TLS
-and the client on shared cores; and a page that the upstream compresses for each request, to stand for an application
-that works half a millisecond for two kilobytes. Against the hand-written location the first is judged; against plain
-HTTP the second, on 1.22: with nothing else to do TLS records cost the proxy a third more CPU whoever writes the
-configuration, and `hand_to_plain` says so beside `ours_to_plain`.
+pair of runs, with its standard error: pairs are added until that is small, or there are too many to go on. Two loads: a
+constant of 12 bytes, which measures nothing but nginx, TLS and the client on shared cores; and a page that the upstream
+compresses for each request, to stand for an application that works half a millisecond for two kilobytes. Against the
+hand-written location the first is judged; against plain HTTP the second, on 1.22: with nothing else to do TLS records
+cost the proxy a third more CPU whoever writes the configuration, and `hand_to_plain` says so beside `ours_to_plain`.
 """
 
 import contextlib
@@ -33,8 +32,8 @@ from troth.host.ports import free_ports
 from troth.nginx.plan import Declaration, make_plan
 from troth.nginx.render import Identity, Witnesses
 
-PAIRS = 30
-FEWER = 10
+FEWEST, MOST = 12, 80
+ERROR = 0.01
 WARM_SECONDS = 1
 SECONDS = 1
 CONNECTIONS = 32
@@ -140,20 +139,23 @@ def run() -> dict[str, object]:
         if binary is None:
             raise SystemExit(f"no {name} nginx on this machine")
         version = "_".join(map(str, Nginx(binary).capabilities().version[:2]))
-        results |= {f"{key}_{version}": value for key, value in measure(binary).items()}
+        for key, value in measure(binary).items():
+            results[f"{key}_{version}"] = value.median if isinstance(value, Ratio) else value
+            if isinstance(value, Ratio):
+                results[f"{key}_{version}_error"] = value.error
     return results
 
 
-def measure(binary: Path) -> dict[str, object]:
+def measure(binary: Path) -> dict[str, "Ratio | float"]:
     """All pairs on one build."""
     with started(binary) as (nginx, port):
         worker = next(iter(nginx.generation().workers))
         for path in (PLAIN, HAND, OURS, OURS + PAGE, PLAIN + PAGE):
             load(port, path, WARM_SECONDS)
-        judged = pairs(port, worker, OURS, HAND, PAIRS)
-        pages = pairs(port, worker, OURS + PAGE, PLAIN + PAGE, FEWER)
-        ours = pairs(port, worker, OURS, PLAIN, FEWER)
-        hand = pairs(port, worker, HAND, PLAIN, FEWER)
+        judged = pairs(port, worker, OURS, HAND, MOST)
+        pages = pairs(port, worker, OURS + PAGE, PLAIN + PAGE, MOST)
+        ours = pairs(port, worker, OURS, PLAIN, FEWEST)
+        hand = pairs(port, worker, HAND, PLAIN, FEWEST)
     return {
         "ours_to_hand": ratio(judged),
         "page_ours_to_plain": ratio(pages),
@@ -167,17 +169,27 @@ def measure(binary: Path) -> dict[str, object]:
     }
 
 
-def ratio(found: list[tuple[Run, Run]]) -> float:
-    """The median ratio of the rates, over the less disturbed half."""
-    best = sorted(found, key=lambda pair: pair[0].rate + pair[1].rate)[len(found) // 2 :]
-    return statistics.median(one.rate / two.rate for one, two in best)
+@dataclass(frozen=True)
+class Ratio:
+    """A median and its standard error."""
+
+    median: float
+    error: float
 
 
-def pairs(port: int, worker: int, one: str, two: str, count: int) -> list[tuple[Run, Run]]:
-    """So many pairs of runs; who goes first alternates."""
-    found = []
-    for number in range(count):
-        seen = {path: one_run(port, worker, path) for path in ((one, two) if number % 2 else (two, one))}
+def ratio(found: list[tuple[Run, Run]]) -> Ratio:
+    """The median ratio of the rates; its error from the spread of the middle half, which outliers do not widen."""
+    values = [one.rate / two.rate for one, two in found]
+    low, median, high = statistics.quantiles(values, n=4)
+    # For a normal spread: sigma is the interquartile range / 1.349, a median's error 1.253 sigma / sqrt(n).
+    return Ratio(median, 1.253 * (high - low) / 1.349 / len(values) ** 0.5)
+
+
+def pairs(port: int, worker: int, one: str, two: str, most: int) -> list[tuple[Run, Run]]:
+    """At least `FEWEST` pairs of runs; who goes first alternates."""
+    found: list[tuple[Run, Run]] = []
+    while len(found) < FEWEST or (len(found) < most and ratio(found).error > ERROR):
+        seen = {path: one_run(port, worker, path) for path in ((one, two) if len(found) % 2 else (two, one))}
         found.append((seen[one], seen[two]))
     return found
 

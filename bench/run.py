@@ -72,8 +72,9 @@ def exceeded(results: dict[str, dict[str, object]]) -> list[str]:
             over.append(f"{name} {key} is {value:.2f}, the limit is {limit}")
     for name, key, floor in FLOORS:
         value = results.get(name, {}).get(key)
-        if isinstance(value, int | float) and value < floor:
-            over.append(f"{name} {key} is {value:.3f}, at least {floor} is expected")
+        error = results.get(name, {}).get(f"{key}_error", 0.0)
+        if isinstance(value, int | float) and isinstance(error, int | float) and value + error < floor:
+            over.append(f"{name} {key} is {value:.3f} (give or take {error:.3f}), at least {floor} is expected")
     for line in over:
         print(line)
     return over
