@@ -174,3 +174,36 @@ def test_without_lists_there_is_no_plain_listener(served: Served) -> None:
     served.start()
     with pytest.raises(ConnectionRefusedError):
         http.client.HTTPConnection("127.0.0.1", port, timeout=5).connect()
+
+
+def test_openssl_refuses_the_revoked_whatever_the_reason(served: Served) -> None:
+    configure(served, crl={"enabled": True, "generateOnRevoke": True})
+    served.start()
+    chain = (served.directory / "certs" / "intermediate_ca.crt").read_text()
+    for reason in range(11):
+        (served.directory / "leaf.crt").write_text(sign(served, "bad.example")[1]["crt"])
+        leaf = x509.load_pem_x509_certificate((served.directory / "leaf.crt").read_bytes())
+        verdicts = []
+        for _ in range(2):
+            (served.directory / "list").write_text(chain + fetch(served, "/crl?unscoped&pem")[2].decode())
+            command = ["openssl", "verify", "-crl_check", "-CAfile", "certs/root_ca.crt", "-untrusted", "list"]
+            done = subprocess.run(
+                [*command, "-CRLfile", "list", "leaf.crt"],
+                cwd=served.directory,
+                capture_output=True,
+                timeout=20,
+                check=False,
+            )
+            verdicts.append((done.returncode, b"revoked" in done.stderr + done.stdout))
+            if len(verdicts) == 1:
+                revoke(served, leaf.serial_number, reason)
+        assert verdicts == [(0, False), (2, True)], (reason, done.stderr)
+    # Why there is the unscoped one: with step-ca's form OpenSSL does not even look whether the serial is there.
+    (served.directory / "list").write_text(chain + fetch(served, "/crl?pem")[2].decode())
+    done = subprocess.run(
+        [*command, "-CRLfile", "list", "leaf.crt"], cwd=served.directory, capture_output=True, timeout=20, check=False
+    )
+    assert b"different CRL scope" in done.stderr
+    with pytest.raises(x509.ExtensionNotFound):
+        crl(served, "/crl?unscoped").extensions.get_extension_for_class(x509.IssuingDistributionPoint)
+    assert len(list(crl(served))) == len(list(crl(served, "/1.0/crl?unscoped"))) == 11

@@ -63,6 +63,7 @@ def test_every_command_runs_and_makes_what_the_example_shows(tmp_path: Path) -> 
         ('{"policy": {"authority": []}}', "policy.authority: expected an object"),
         ('{"issuers": {"edge": "certs/edge.crt"}}', "issuers.edge: expected an object"),
         ('{"issuers": {"edge": {"crt": "a", "key": 1}}}', "issuers.edge.key: expected the name of a file"),
+        ('{"issuers": {"a/b": {"crt": "a", "key": "b"}}}', "issuers.a/b: expected a name of letters"),
         ('{"issuers": {"edge": {"cert": "a"}}}', "issuers.edge: unknown member 'cert'"),
         ('{"provisioners": {"a": {"isuer": "b"}}}', "provisioners.a: unknown member 'isuer'"),
         ('{"provisioners": {"a": {"issuer": "b"}}}', "expected the name of an issuer (none), got 'b'"),

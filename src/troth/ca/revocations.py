@@ -16,6 +16,8 @@ LISTED_AFTER_END = timedelta(hours=1)
 _REASON_OID, _NUMBER_OID, _POINT_OID = "2.5.29.21", "2.5.29.20", "2.5.29.28"
 _ENUMERATED, _URI_TAG = 0x0A, 0x86
 _CONTEXT_0 = 0xA0
+# 7 is no reason, and lists with it are unreadable to many; 8, removeFromCRL, tells verifiers to let the holder in.
+_UNSAID = (0, 7, 8)
 
 
 class Entry(NamedTuple):
@@ -91,6 +93,8 @@ def sign_list(
 ) -> bytes:
     """A version 2 list, DER: authority key identifier, list number, and where it is distributed (critical).
 
+    With an empty point the list says nothing of that, and holds for certificates that name no distribution point too.
+
     A builder that copies what it has for every entry takes a minute for ten thousand; this is assembled as
     certificates are.
     """
@@ -108,7 +112,7 @@ def sign_list(
             der.sequence(
                 issuer.key_id,
                 der.extension(_NUMBER_OID, der.integer(number)),
-                der.extension(_POINT_OID, _distribution_point(point), critical=True),
+                der.extension(_POINT_OID, _distribution_point(point), critical=True) if point else b"",
             ),
         ),
     )
@@ -118,7 +122,8 @@ def sign_list(
 def _entry(entry: Entry) -> bytes:
     """RFC 5280 §5.3.1: unspecified is said by saying nothing."""
     reason = der.tlv(_ENUMERATED, bytes((entry.reason_code,)))
-    extensions = der.sequence(der.extension(_REASON_OID, reason)) if entry.reason_code else b""
+    said = entry.reason_code not in _UNSAID
+    extensions = der.sequence(der.extension(_REASON_OID, reason)) if said else b""
     return der.sequence(der.integer(entry.serial), der.time(entry.revoked_at.replace(microsecond=0)), extensions)
 
 

@@ -8,6 +8,7 @@ Read strictly: a member nobody knows may be a policy that somebody believes to b
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from troth.ca import ConfigurationError
 from troth.ca.policy import Policy, parse_policy
 
 FILE = "troth.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ def _assignments(raw: Mapping[str, Any], issuers: Mapping[str, IssuerFiles]) -> 
 
 
 def _issuer(raw: object, where: str) -> IssuerFiles:
+    if not _NAME.fullmatch(where.removeprefix("issuers.")):
+        # It is a part of the URL of the issuer's revocation list.
+        raise ConfigurationError(f"{_at(where)}: expected a name of letters, digits, '.', '_' and '-'")
     members = _object(raw, where, ("crt", "key", "passwordFile"))
     for name, value in members.items():
         if not isinstance(value, str) or not value:

@@ -218,8 +218,9 @@ async def federation(request: web.Request) -> web.Response:
 
 
 async def revocation_list(request: web.Request) -> web.Response:
-    """DER, or PEM where the query has ``pem``, whatever its value."""
-    found = request.app[SERVICE].revocation_list(request.match_info.get("issuer", ""))
+    """DER, or PEM where the query has ``pem``; without a distribution point where it has ``unscoped``."""
+    issuer = request.match_info.get("issuer", "")
+    found = request.app[SERVICE].revocation_list(issuer, scoped="unscoped" not in request.query)
     as_pem = "pem" in request.query
     response = web.Response(
         body=der_to_pem(found.der, "X509 CRL").encode() if as_pem else found.der,

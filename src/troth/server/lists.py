@@ -19,13 +19,23 @@ def publish(store: Store, authority: Authority, lists: Lists, now: datetime, old
     """
     made = 0
     for signer in authority.signers:
-        made += store.publish(
-            signer.name,
-            now - LISTED_AFTER_END,
-            lambda current: _is_due(current, now, older_than),
-            partial(_sign, signer, lists, now),
-        )
+        for scoped in (True, False):
+            made += store.publish(
+                list_name(signer.name, scoped=scoped),
+                now - LISTED_AFTER_END,
+                lambda current: _is_due(current, now, older_than),
+                partial(_sign, signer, lists, now, lists.point_of(signer.name) if scoped else ""),
+            )
     return made
+
+
+def list_name(signer: str, *, scoped: bool) -> str:
+    """What the database calls a list: each issuer has one that says where it is distributed, and one that does not.
+
+    step-ca has the first alone, which OpenSSL and all that is built on it refuse for certificates without a
+    distribution point of the same name, and so for all that step-ca issues.
+    """
+    return signer if scoped else f"{signer}/unscoped"
 
 
 def _is_due(current: PublishedList | None, now: datetime, older_than: datetime | None) -> bool:
@@ -35,7 +45,9 @@ def _is_due(current: PublishedList | None, now: datetime, older_than: datetime |
     return current.made_at <= older_than or current.made_at > now
 
 
-def _sign(signer: Signer, lists: Lists, now: datetime, number: int, revoked: list[Revoked]) -> PublishedList:
+def _sign(
+    signer: Signer, lists: Lists, now: datetime, point: str, number: int, revoked: list[Revoked]
+) -> PublishedList:
     entries = [Entry(one.serial, one.revoked_at, one.reason_code) for one in revoked]
-    der = sign_list(entries, signer.issuer, number, lists.point_of(signer.name), now, lists.cache)
+    der = sign_list(entries, signer.issuer, number, point, now, lists.cache)
     return PublishedList(number, now, now + lists.cache, der)

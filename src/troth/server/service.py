@@ -21,7 +21,7 @@ from troth.ca.certified import RENEWAL_ISSUER, authorize_renewal
 from troth.ca.profile import check_key
 from troth.ca.provisioners import Grant
 from troth.host import clock
-from troth.server.lists import publish
+from troth.server.lists import list_name, publish
 from troth.server.log import Log
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
 from troth.server.providers import Providers
@@ -184,15 +184,15 @@ class Service:
         lists = self.loaded.configuration.lists
         return publish(self.store, self.authority, lists, clock.now(), older_than) if lists is not None else 0
 
-    def revocation_list(self, signer: str) -> PublishedList:
-        """The revocation list of an issuer; an empty name is the authority's own.
+    def revocation_list(self, signer: str, *, scoped: bool = True) -> PublishedList:
+        """The revocation list of an issuer, with or without its distribution point; no name is the authority's own.
 
         Raises:
             NotFoundError: lists are not enabled, or there is no such issuer.
         """
         if self.loaded.configuration.lists is None:
             raise NotFoundError("certificate revocation lists are not enabled")
-        found = self.store.published(signer) if signer in self._frames else None
+        found = self.store.published(list_name(signer, scoped=scoped)) if signer in self._frames else None
         if found is None:
             raise NotFoundError("there is no revocation list of this issuer")
         return found
