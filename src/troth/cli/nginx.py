@@ -129,7 +129,9 @@ def prove(
 ) -> int:
     """Show on the wire what each location accepts and refuses, end to end through an nginx of the same build.
 
-    Without a declaration every location that shows a client certificate is proven as it stands.
+    Without a declaration every location that shows a client certificate is proven as it stands. With one, the
+    authority of a renewed identity is asked for a certificate of five minutes in the upstream's name, so that the
+    location's own trust is proven too; without, or when it says no, trust is substituted and the row says so.
     """
     from troth.cli import nginx_prove as work
     from troth.cli.nginx_options import target as target_of
