@@ -213,3 +213,13 @@ def federation(side: Side) -> None:
         assert {to_pem(one) for one in material.load(own.work / "federation.pem")} == wanted
         assert set(own.http("GET", "/federation").json["crts"]) == wanted
         assert own.http("GET", "/roots").json["crts"] == [to_pem(material.load(own.root)[0])]
+
+
+@operation(
+    "9.9", "ca policy without an administration interface", na_troth="troth ca policy edits the authority's file"
+)
+def policy_command(side: Side) -> str:
+    with configured(side) as own:
+        keys = ("--admin-subject", "step", "--admin-password-file", str(own.password_file))
+        assert "policy" in own.run("ca", "policy", "authority", "view", *keys, code=1).err
+    return "refuses (exit 1)"
