@@ -1,6 +1,5 @@
 """Provisioners added, changed and removed in ``ca.json``: by us for step-ca, and by the official step for us."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -11,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.cli.accounts import program, wait_until_listening
+from tests.cli.accounts import program
 from tests.rig.authority import MAIN, Served, founded
+from tests.rig.official import official
 
 TROTH = (sys.executable, "-c", MAIN)
 NOT_SECRET = "another password"
@@ -55,26 +55,6 @@ def listed(served: Served) -> dict[str, dict[str, Any]]:
     """What a running authority lists, as our command line shows it."""
     out = edit(served, "list", "--ca-url", served.url.replace("127.0.0.1", "localhost"), "--root", str(served.root))
     return {one["name"]: one for one in json.loads(out)}
-
-
-@contextlib.contextmanager
-def official(served: Served) -> Iterator[None]:
-    """The official step-ca on the same files."""
-    command = [program("step-ca"), str(served.configuration), "--password-file", str(served.directory / "password")]
-    with (served.directory / "official.log").open("wb") as log:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            env={**os.environ, "STEPPATH": str(served.directory)},
-        )
-    try:
-        wait_until_listening(served.port, process, served.directory / "official.log")
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def change_everything(served: Served) -> None:

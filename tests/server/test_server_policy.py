@@ -1,10 +1,7 @@
 """Name policies as enforced: against the official step-ca's verdicts, per provisioner, and not at renewal."""
 
 import base64
-import contextlib
 import json
-import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +11,9 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from tests.cli.accounts import program, wait_until_listening
 from tests.interop import material
 from tests.rig.authority import Served, founded
+from tests.rig.official import official
 from tests.server.calls import KEY, call, request, sign
 from troth.x509.keys import generate_key, public_pem
 from troth.x509.requests import request_to_pem
@@ -87,22 +84,6 @@ def served(tmp_path: Path) -> Iterator[Served]:
 
 def verdicts(served: Served) -> dict[str, int]:
     return {name: sign(served, name)[0] for name in NAMES}
-
-
-@contextlib.contextmanager
-def official(served: Served) -> Iterator[None]:
-    """The official step-ca on the same files."""
-    command = [program("step-ca"), str(served.configuration), "--password-file", str(served.directory / "password")]
-    log = served.directory / "official.log"
-    with log.open("ab") as stream:
-        environment = {**os.environ, "STEPPATH": str(served.directory)}
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, env=environment)
-    try:
-        wait_until_listening(served.port, process, log)
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def settings(served: Served, value: dict[str, Any]) -> None:
