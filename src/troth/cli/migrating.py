@@ -65,7 +65,7 @@ def _read(source: Source, stream: str, moment: datetime) -> tuple[Found, str]:
         return collect(backup(Path(stream)), moment), signature
     with source.reading() as (entries, torn):
         found = collect(entries, moment)
-    found.problems += torn
+    found.problems[:0] = torn
     return found, signature
 
 
