@@ -15,6 +15,8 @@ EXAMPLES = """
 troth ca certificate "myuser" client.crt client.key
 troth ca certificate internal.example.com internal.crt internal.key --san internal.example.com --san 10.0.0.7
 troth ca certificate myuser client.crt client.key --token $TOKEN
+troth ca certificate internal.example.com internal.crt internal.key --x5c-cert machine.crt --x5c-key machine.key
+troth ca certificate internal.example.com internal.crt internal.key --offline --password-file pw
 troth ca certificate myuser client.crt client.key --provisioner admin --provisioner-password-file pw --not-after 8h
 """
 
@@ -26,9 +28,11 @@ troth ca certificate myuser client.crt client.key --provisioner admin --provisio
 @flags.SANS
 @flags.TOKEN
 @flags.PROVISIONER
+@flags.X5C
 @flags.VALIDITY
 @flags.KEY_KIND
 @flags.SET
+@flags.OFFLINE
 @flags.CA
 @flags.FORCE
 def certificate(subject: str, crt_file: str, key_file: str, token: str, force: bool, **given: Any) -> None:
@@ -58,7 +62,7 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
 
 def _with_token(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
     from troth.cli.granting import given_token
-    from troth.cli.trust import authority_of_token
+    from troth.cli.trust import chosen_authority_of_token
     from troth.errors import UsageError
     from troth.host.terminal import announce
 
@@ -68,7 +72,7 @@ def _with_token(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chai
     if view.subject.lower() != subject.lower():
         hint = f"use the token's subject, or: troth ca token {subject}"
         raise UsageError(f"subject {subject!r} is not the token's: expected {view.subject!r}", hint=hint)
-    authority = authority_of_token(view, given["ca_url"], given["root"])
+    authority = chosen_authority_of_token(view, given)
     announce("CA", authority.url)
     return _sign(authority, given["token"].strip(), key, given)
 
@@ -80,8 +84,8 @@ def _with_password(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "C
     from troth.client.tokens import request_claims, sign_audience, sign_token, validity
     from troth.host.clock import now
 
-    authority = trust.authority(given["ca_url"], given["root"])
-    signer = signing_key(authority, Chosen(given["provisioner"], given["kid"], given["password_file"]))
+    authority = trust.chosen_authority(given)
+    signer = signing_key(authority, Chosen.of(given))
     claims = request_claims(subject, given["sans"], root_fingerprint(authority.roots))
     token = sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)
     return _sign(authority, token, key, given)

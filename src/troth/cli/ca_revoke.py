@@ -24,6 +24,7 @@ troth ca revoke --cert client.crt --key client.key --reason "laptop lost"
 @click.option("--reasonCode", "reason_code", metavar="CODE", default="", help="RFC 5280 reason, 0 to 10 or its name.")
 @flags.TOKEN
 @flags.PROVISIONER
+@flags.OFFLINE
 @flags.CA
 def revoke(serial: str, cert: str, key_file: str, reason: str, reason_code: str, **given: Any) -> None:
     """Revoke the certificate with this SERIAL (decimal, or 0x and hexadecimal), or the one in --cert with its --key.
@@ -43,6 +44,8 @@ def revoke(serial: str, cert: str, key_file: str, reason: str, reason_code: str,
         raise UsageError("--cert and --key belong together")
     if cert and given["token"]:
         raise UsageError("--token cannot be used with --cert: the certificate speaks for itself")
+    if cert and given["offline"]:
+        raise UsageError("--offline cannot be used with --cert: expected a serial number and a provisioner's password")
     why = {"reason": reason, "reason_code": code}
     number = _by_certificate(cert, key_file, why, given) if cert else _by_token(parse_serial(serial), why, given)
     note(f"Certificate with Serial Number {number} has been revoked.")
@@ -68,9 +71,9 @@ def _by_token(serial: int, why: dict[str, Any], given: dict[str, Any]) -> int:
     token = given["token"].strip()
     if token:
         view = given_token(token)
-        authority = trust.authority_of_token(view, given["ca_url"], given["root"])
+        authority = trust.chosen_authority_of_token(view, given)
     else:
-        authority = trust.authority(given["ca_url"], given["root"])
+        authority = trust.chosen_authority(given)
         token = _own_token(authority, serial, given)
         view = given_token(token)
     if view.subject != str(serial):

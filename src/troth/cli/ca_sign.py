@@ -22,9 +22,11 @@ troth ca sign internal.csr internal.crt --not-after 8h --provisioner admin --pro
 @click.argument("crt_file")
 @flags.TOKEN
 @flags.PROVISIONER
+@flags.X5C
 @flags.SANS
 @flags.VALIDITY
 @flags.SET
+@flags.OFFLINE
 @flags.CA
 @flags.FORCE
 def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) -> None:
@@ -45,10 +47,10 @@ def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) ->
     if token:
         view = given_token(token)
         _check_subject(request, view.subject, given["sans"])
-        authority = trust.authority_of_token(view, given["ca_url"], given["root"])
+        authority = trust.chosen_authority_of_token(view, given)
         announce("CA", authority.url)
     else:
-        authority = trust.authority(given["ca_url"], given["root"])
+        authority = trust.chosen_authority(given)
         token = _own_token(authority, request, given)
         view = given_token(token)
     try:
@@ -93,7 +95,7 @@ def _own_token(authority: Any, request: "CertificateSigningRequest", given: dict
     subject = common_name(request.subject) or (sans[0] if sans else "")
     if not subject:
         raise UsageError("the request names nobody: expected a common name or an alternative name")
-    signer = signing_key(authority, Chosen(given["provisioner"], given["kid"], given["password_file"]))
+    signer = signing_key(authority, Chosen.of(given))
     sha = root_fingerprint(authority.roots)
     claims = request_claims(subject, list(dict.fromkeys(sans)), sha, confirmation=request_fingerprint(request))
     return sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)

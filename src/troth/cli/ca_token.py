@@ -16,6 +16,8 @@ troth ca token internal.example.com
 troth ca token internal.example.com --san internal.example.com --san 10.0.0.7 --not-after 10m
 troth ca token internal.example.com --cnf-file internal.csr
 troth ca token 4182942735723476587534 --revoke
+troth ca token internal.example.com --x5c-cert machine.crt --x5c-key machine.key
+troth ca token internal.example.com --offline
 troth ca token internal.example.com --renew --x5c-cert internal.crt --x5c-key internal.key
 """
 
@@ -27,14 +29,14 @@ troth ca token internal.example.com --renew --x5c-cert internal.crt --x5c-key in
 @click.option("--key", "key_file", metavar="FILE", default="", help="Sign with this provisioner key: JWK, JWE or PEM.")
 @click.option("--revoke", "for_revoke", is_flag=True, help="A token that revokes; SUBJECT is the serial number.")
 @click.option("--renew", "for_renew", is_flag=True, help="A token that renews; needs --x5c-cert and --x5c-key.")
-@click.option("--x5c-cert", metavar="FILE", default="", help="The certificate to renew.")
-@click.option("--x5c-key", metavar="FILE", default="", help="Its key.")
+@flags.X5C
 @click.option("--not-before", metavar="TIME", default="", help="When the token starts: RFC 3339, or a duration.")
 @click.option("--not-after", metavar="TIME", default="", help="When the token ends: RFC 3339, or a duration from now.")
 @click.option("--cnf", metavar="FINGERPRINT", default="", help="Good only for the request with this fingerprint.")
 @click.option("--cnf-file", metavar="FILE", default="", help="Good only for the request in this file.")
 @flags.SET
 @click.option("--output-file", metavar="FILE", default="", help="Write the token to a file, born 0600.")
+@flags.OFFLINE
 @flags.CA
 @flags.FORCE
 def token(subject: str, output_file: str, force: bool, **given: Any) -> None:
@@ -66,16 +68,18 @@ def _span(not_before: str, not_after: str, now: datetime) -> "Validity":
 
 def _one_time(subject: str, given: dict[str, Any], span: "Validity") -> str:
     from troth.cli import trust
-    from troth.cli.granting import Chosen, signing_key
+    from troth.cli.granting import Chosen, detached_key, signing_key
     from troth.client.enroll import root_fingerprint
     from troth.client.tokens import request_claims, revoke_audience, sign_audience, sign_token
 
     _check_flags(given)
-    authority = trust.authority(given["ca_url"], given["root"])
-    chosen = Chosen(given["provisioner"], given["kid"], given["password_file"], given["key_file"])
+    # A key, its name and its id are all there is to know about a provisioner: no ca.json is needed then.
+    detached = given["offline"] and all(given[name] for name in ("key_file", "provisioner", "kid", "ca_url"))
+    authority = trust.authority(given["ca_url"], given["root"]) if detached else trust.chosen_authority(given)
     user = flags.template_data(given["sets"], given["set_file"])
     confirmation = _confirmation(given["cnf"], given["cnf_file"])
-    key = signing_key(authority, chosen)
+    chosen = Chosen.of(given)
+    key = detached_key(chosen) if detached else signing_key(authority, chosen)
     sha = root_fingerprint(authority.roots)
     if given["for_revoke"]:
         return sign_token(key, revoke_audience(authority.url), _decimal(subject), span, {"sha": sha})
@@ -100,8 +104,6 @@ def _check_flags(given: dict[str, Any]) -> None:
         raise UsageError("--san cannot be used with --revoke: a serial number has no names")
     if given["cnf"] and given["cnf_file"]:
         raise UsageError("--cnf and --cnf-file cannot be used together")
-    if given["x5c_cert"] or given["x5c_key"]:
-        raise UsageError("--x5c-cert and --x5c-key are for --renew: other uses of X5C tokens are not supported")
 
 
 def _confirmation(fingerprint: str, file: str) -> str:

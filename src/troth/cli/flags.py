@@ -74,6 +74,14 @@ PROVISIONER = all_of(
         help="File with the password of the provisioner's key.",
     ),
 )
+X5C_CERT = click.option("--x5c-cert", metavar="FILE", default="", help="Sign the token with this certificate's key.")
+X5C_KEY = click.option("--x5c-key", metavar="FILE", default="", help="The key of --x5c-cert.")
+X5C_CHAIN = click.option("--x5c-chain", metavar="FILE", default="", help="Issuers of --x5c-cert that it does not hold.")
+X5C = all_of(X5C_CERT, X5C_KEY, X5C_CHAIN)
+OFFLINE = all_of(
+    click.option("--offline", is_flag=True, help="Use the authority's own files here instead of asking it."),
+    click.option("--ca-config", metavar="FILE", default="", help="For --offline: config/ca.json below the step path."),
+)
 TOKEN = click.option("--token", metavar="TOKEN", default="", help="One-time token; needs no provisioner password.")
 SANS = click.option("--san", "sans", metavar="NAME", multiple=True, help="DNS name, IP, email or URI; repeatable.")
 

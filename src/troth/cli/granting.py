@@ -1,19 +1,28 @@
 """Where a one-time token comes from: given, or signed with a provisioner's key that a password opens."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from troth.client.authority import Authority
-from troth.client.provisioners import Provisioner, SigningKey, matching, open_key
+from troth.client.provisioners import (
+    CertifiedKey,
+    Provisioner,
+    SigningKey,
+    certificate_provisioners,
+    matching,
+    open_key,
+)
 from troth.client.tokens import TokenView, read_token
 from troth.client.transport import RefusedError
 from troth.errors import TrothError, UsageError
 from troth.host.files import read_file
 from troth.host.terminal import announce, ask_password, choose
+
+WHICH = "Which provisioner key do you want to use?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +33,14 @@ class Chosen:
     kid: str = ""
     password_file: str = ""
     key_file: str = ""
+    x5c_cert: str = ""
+    x5c_key: str = ""
+    x5c_chain: str = ""
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> "Chosen":
+        """From a command's flags, those of them that it has."""
+        return cls(**{field.name: given[field.name] for field in fields(cls) if given.get(field.name)})
 
 
 def read_password(path: str, question: str) -> bytes:
@@ -33,13 +50,17 @@ def read_password(path: str, question: str) -> bytes:
     return ask_password(question, otherwise="pass it with --provisioner-password-file FILE")
 
 
-def signing_key(authority: Authority, chosen: Chosen) -> SigningKey:
+def signing_key(authority: Authority, chosen: Chosen) -> SigningKey | CertifiedKey:
     """Pick a provisioner and open its key, asking where flags leave it open and there is a terminal.
+
+    With ``--x5c-cert`` the key is a certificate's, and the provisioner one that takes such.
 
     Raises:
         ProvisionerError: none fits or the password is wrong.
         TerminalError: something must be asked and there is no terminal.
     """
+    if chosen.x5c_cert or chosen.x5c_key or chosen.x5c_chain:
+        return _certified_key(authority, chosen)
     provisioner = _pick(matching(authority.token_provisioners(), chosen.provisioner, chosen.kid))
     announce("Provisioner", f"{provisioner.name} ({provisioner.kind}) [kid: {provisioner.kid}]")
     if chosen.key_file:
@@ -51,12 +72,30 @@ def signing_key(authority: Authority, chosen: Chosen) -> SigningKey:
     return key
 
 
+def _certified_key(authority: Authority, chosen: Chosen) -> CertifiedKey:
+    from troth.cli.owned import read_pair
+    from troth.x509.pem import parse_certificates
+
+    if not chosen.x5c_cert or not chosen.x5c_key:
+        raise UsageError("--x5c-cert and --x5c-key belong together: expected a certificate and its key")
+    if chosen.key_file or chosen.kid:
+        raise UsageError("--key and --kid cannot be used with --x5c-cert: its own key signs")
+    pair = read_pair(chosen.x5c_cert, chosen.x5c_key, chosen.password_file)
+    more = parse_certificates(read_file(Path(chosen.x5c_chain)), chosen.x5c_chain) if chosen.x5c_chain else []
+    names = certificate_provisioners(authority.provisioners(), chosen.provisioner)
+    hint = "choose one with --provisioner: " + "; ".join(names)
+    name = names[0] if len(names) == 1 else names[choose(WHICH, names, otherwise=hint)]
+    announce("Provisioner", f"{name} (X5C)")
+    announce("CA", authority.url)
+    return CertifiedKey(name, tuple(dict.fromkeys((*pair.chain, *more))), pair.key, chosen.x5c_key)
+
+
 def _pick(found: Sequence[Provisioner]) -> Provisioner:
     if len(found) == 1:
         return found[0]
     names = [f"{one.name} ({one.kind}) [kid: {one.kid}]" for one in found]
     hint = "choose one with --provisioner or --kid: " + "; ".join(one.name for one in found)
-    return found[choose("Which provisioner key do you want to use?", names, otherwise=hint)]
+    return found[choose(WHICH, names, otherwise=hint)]
 
 
 def _key_of_file(provisioner: Provisioner, chosen: Chosen) -> SigningKey:
@@ -66,6 +105,11 @@ def _key_of_file(provisioner: Provisioner, chosen: Chosen) -> SigningKey:
         password = read_password(chosen.password_file, f"Please enter the password to decrypt {chosen.key_file}")
         return open_key(provisioner, data.decode("ascii", "replace"), password)
     return SigningKey(provisioner.name, provisioner.kid, _jwk_of(data, chosen))
+
+
+def detached_key(chosen: Chosen) -> SigningKey:
+    """The key of ``--key`` under the name and id given, with nobody asked whether there is such a provisioner."""
+    return _key_of_file(Provisioner(chosen.provisioner, chosen.kid), chosen)
 
 
 def _jwk_of(data: bytes, chosen: Chosen) -> dict[str, Any]:

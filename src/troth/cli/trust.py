@@ -1,6 +1,8 @@
 """Which authority a command talks to, and what it is trusted by: flags, environment, defaults, or a token."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from troth.client.authority import Authority, fetch_root
 from troth.client.tokens import TokenView
@@ -27,6 +29,15 @@ def authority(ca_url: str, root: str) -> Authority:
     return Authority.at(required_url(ca_url), roots_text(root))
 
 
+def chosen_authority(given: Mapping[str, Any]) -> Authority:
+    """As `authority` from a command's flags; with ``--offline`` the one whose files are here."""
+    if given["offline"]:
+        from troth.cli.offline import offline_authority
+
+        return offline_authority(given)
+    return authority(given["ca_url"], given["root"])
+
+
 def required_url(ca_url: str) -> str:
     """Raises UsageError when no URL is known."""
     if not ca_url:
@@ -40,6 +51,11 @@ def roots_text(root: str) -> str:
     if not path.exists():
         raise UsageError(f"no root certificate: {path} does not exist", hint=BOOTSTRAP)
     return bundle_to_pem(parse_certificates(read_file(path), str(path)))
+
+
+def chosen_authority_of_token(view: TokenView, given: Mapping[str, Any]) -> Authority:
+    """As `authority_of_token` from a command's flags; with ``--offline`` the one whose files are here."""
+    return chosen_authority(given) if given["offline"] else authority_of_token(view, given["ca_url"], given["root"])
 
 
 def authority_of_token(view: TokenView, ca_url: str, root: str) -> Authority:

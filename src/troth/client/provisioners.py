@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cryptography.x509 import Certificate
+
 from troth.ca.jwk import decrypt_provisioner_key
 from troth.client import ClientError
 from troth.errors import TrothError
+from troth.x509.keys import PrivateKey
 
 
 class ProvisionerError(ClientError):
@@ -30,6 +33,35 @@ class SigningKey:
     provisioner: str
     kid: str
     jwk: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CertifiedKey:
+    """A certificate whose key signs tokens for an X5C provisioner; the chain travels in the token, leaf first.
+
+    `kid` is what step writes into the header and nobody reads: the name of the key's file.
+    """
+
+    provisioner: str
+    chain: tuple[Certificate, ...]
+    key: PrivateKey
+    kid: str = ""
+
+
+def certificate_provisioners(entries: Sequence[Mapping[str, Any]], name: str = "") -> list[str]:
+    """The names of the X5C provisioners listed, or the one asked for.
+
+    Raises:
+        ProvisionerError: none fits.
+    """
+    known = [str(entry.get("name", "")) for entry in entries if str(entry.get("type", "")).upper() == "X5C"]
+    found = [one for one in known if not name or one == name]
+    if found:
+        return found
+    listed = ", ".join(known) or "none"
+    wanted = f"no X5C provisioner with name {name!r}" if name else "the authority has no X5C provisioner"
+    hint = "run: troth ca provisioner list"
+    raise ProvisionerError(f"{wanted}: the authority has {listed}" if name else wanted, hint=hint)
 
 
 def parse_provisioner(entry: Mapping[str, Any]) -> Provisioner | None:

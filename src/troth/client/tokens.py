@@ -19,7 +19,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey, import_key
 
 from troth.client import ClientError
-from troth.client.provisioners import SigningKey
+from troth.client.provisioners import CertifiedKey, SigningKey
 from troth.x509.keys import PrivateKey, PublicKey, private_key_to_pem, public_pem
 from troth.x509.names import common_name
 
@@ -60,8 +60,12 @@ def validity(now: datetime, start: datetime | None = None, end: datetime | None 
     return Validity(begin, until)
 
 
-def sign_token(key: SigningKey, audience: str, subject: str, span: Validity, claims: Mapping[str, Any]) -> str:
-    """Sign a token with a provisioner's key; `claims` come on top of the registered ones.
+def sign_token(
+    key: SigningKey | CertifiedKey, audience: str, subject: str, span: Validity, claims: Mapping[str, Any]
+) -> str:
+    """Sign a token with a provisioner's key, or with a certificate's for an X5C provisioner.
+
+    `claims` come on top of the registered ones.
 
     Raises:
         TokenError: the key cannot sign.
@@ -76,6 +80,10 @@ def sign_token(key: SigningKey, audience: str, subject: str, span: Validity, cla
         **claims,
         "sub": subject,
     }
+    if isinstance(key, CertifiedKey):
+        own = as_jwk(key.key)
+        header = {"alg": algorithm_of(own), "kid": key.kid or own.thumbprint(), "typ": "JWT", "x5c": _der(key.chain)}
+        return _sign(header, {**payload, "aud": f"{audience}#x5c/{key.provisioner}"}, own)
     try:
         signer = import_key(dict(key.jwk))
     except Exception as error:  # the key library's errors have no common base
@@ -139,7 +147,7 @@ def renewal_token(
         "alg": algorithm_of(signer),
         "kid": signer.thumbprint(),
         "typ": "JWT",
-        "x5cInsecure": [base64.b64encode(c.public_bytes(Encoding.DER)).decode() for c in chain],
+        "x5cInsecure": _der(chain),
     }
     claims = {
         "aud": f"{ca_url}{path}",
@@ -151,6 +159,11 @@ def renewal_token(
         "sub": common_name(chain[0].subject),
     }
     return _sign(header, claims, signer)
+
+
+def _der(chain: Sequence[x509.Certificate]) -> list[str]:
+    """As token headers carry certificates (RFC 7515 §4.1.6)."""
+    return [base64.b64encode(one.public_bytes(Encoding.DER)).decode() for one in chain]
 
 
 def _sign(header: dict[str, Any], payload: Mapping[str, Any], key: Key) -> str:

@@ -1,0 +1,100 @@
+"""``--offline``: what an authority would answer, from its own files, without asking it.
+
+Certificates are signed with the intermediate key and recorded in the authority's database, in one transaction with the
+token, as the server does it; the server may be running meanwhile.
+"""
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from troth.ca.config import Configuration, parse_configuration
+from troth.cli.configuration import ca_config
+from troth.cli.granting import read_password
+from troth.client.authority import Authority
+from troth.client.transport import Address
+from troth.errors import UsageError
+from troth.host import terminal
+from troth.host.files import read_file
+from troth.server.predecessor import check_imported
+from troth.server.service import Service
+from troth.server.state import base_of, load
+from troth.store.sqlite import open_store
+from troth.x509.keys import KeyPasswordError, parse_private_key
+from troth.x509.pem import bundle_to_pem, parse_certificates
+
+DATABASE = "troth.sqlite"
+# No start of ours makes a token too old: there is no server that was started.
+NEVER_STARTED = datetime.fromtimestamp(0, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class OfflineAuthority(Authority):
+    """The authority of a ``ca.json``; it lists provisioners, signs and revokes by token, and does nothing else."""
+
+    config: Path = Path()
+    password_file: str = ""
+
+    def provisioners(self) -> list[dict[str, Any]]:
+        return [member.public() for member in _read(self.config).provisioners.members]
+
+    def encrypted_key(self, kid: str) -> str:
+        return _read(self.config).provisioners.encrypted_key(kid) or ""
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        context: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        data = json.dumps(dict(body or {})).encode()
+        if path == "/sign":
+            return self._serve(lambda service: service.sign(data))
+        if path == "/revoke" and context is None:
+            return self._serve(lambda service: service.revoke(data, None))
+        raise UsageError(f"{method} {path} cannot be done with --offline: ask the running authority")
+
+    def _serve(self, do: Callable[[Service], Coroutine[Any, Any, Any]]) -> dict[str, Any]:
+        base = base_of(self.config)
+        loaded = load(self.config, base, self._password, NEVER_STARTED)
+        with contextlib.closing(open_store(base / DATABASE)) as store:
+            check_imported(loaded.configuration.database, self.config, base, store)
+            answer = asyncio.run(do(Service(loaded, store)))
+        return dict(json.loads(answer) if isinstance(answer, bytes) else answer)
+
+    def _password(self, key: str) -> bytes:
+        """That of the provisioner's key where it opens the intermediate's too, as after ``ca init``; else asked for."""
+        if self.password_file:
+            secret = read_password(self.password_file, key)
+            with contextlib.suppress(KeyPasswordError):
+                parse_private_key(read_file(Path(key)), secret, key)
+                return secret
+        question = f"Please enter the password to decrypt {key}"
+        return terminal.ask_password(question, otherwise="--password-file does not open it; remove its password first")
+
+
+def offline_authority(given: Mapping[str, Any]) -> OfflineAuthority:
+    """The authority whose files are here: ``--ca-config``, or ``config/ca.json`` below the step path.
+
+    Raises:
+        TrothError: there is none, or it cannot be read.
+    """
+    path = ca_config(given["ca_config"]).absolute()
+    configuration = _read(path)
+    base = base_of(path)
+    roots = [one for name in configuration.roots for one in parse_certificates(read_file(base / name), name)]
+    address = Address(configuration.names[0], configuration.port)
+    return OfflineAuthority(address, bundle_to_pem(roots), config=path, password_file=given["password_file"])
+
+
+def _read(path: Path) -> Configuration:
+    return parse_configuration(read_file(path).decode("utf-8", "replace"))
