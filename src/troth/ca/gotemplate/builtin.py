@@ -51,7 +51,7 @@ def less(one: Any, other: Any) -> bool:
     if kinds[0] != kinds[1]:
         raise ValueError(f"incompatible types for comparison: {type_name(one)} and {type_name(other)}")
     if isinstance(one, str):
-        return one.encode("utf-8", "surrogatepass") < other.encode("utf-8", "surrogatepass")
+        return bool(one.encode("utf-8", "surrogatepass") < other.encode("utf-8", "surrogatepass"))
     return bool(one < other)
 
 

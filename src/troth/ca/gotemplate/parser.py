@@ -290,8 +290,6 @@ class _Parser:
                 continue
             if token.kind is Kind.PIPE:
                 self._next()
-                if self._skip_space().kind in (Kind.RIGHT, Kind.CLOSE):
-                    raise self._error("missing value for command")
             elif token.kind not in (Kind.RIGHT, Kind.CLOSE):
                 raise self._unexpected(token, "operand")
             break

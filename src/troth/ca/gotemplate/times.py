@@ -114,13 +114,10 @@ def _offset(moment: datetime, part: str) -> str:
 
 
 def _zone(moment: datetime) -> str:
-    return (
-        moment.tzname() or "UTC" if not isinstance(moment.tzinfo, timezone) or not _minutes(moment) else _short(moment)
-    )
-
-
-def _short(moment: datetime) -> str:
-    return _offset(moment, "-0700" if _minutes(moment) % 60 else "-07")
+    """The abbreviation of a named zone; a zone that is only an offset is written as ``-0700``."""
+    if isinstance(moment.tzinfo, timezone) and _minutes(moment):
+        return _offset(moment, "-0700")
+    return moment.tzname() or "UTC"
 
 
 def parse_time(layout: str, text: str) -> datetime:
