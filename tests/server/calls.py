@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tests.rig.authority import Served
@@ -13,7 +14,12 @@ Answer = tuple[int, dict[str, Any]]
 
 
 def call(
-    served: Served, method: str, path: str, body: Any = None, identity: tuple[str, PrivateKey] | None = None
+    served: Served,
+    method: str,
+    path: str,
+    body: Any = None,
+    identity: tuple[str, PrivateKey] | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Status and JSON answer; `identity` is a PEM chain and its key, presented in the handshake."""
     context = served.tls()
@@ -23,7 +29,7 @@ def call(
         context.load_cert_chain(pair)
     connection = http.client.HTTPSConnection("127.0.0.1", served.port, context=context, timeout=20)
     try:
-        connection.request(method, path, json.dumps(body) if body is not None else None)
+        connection.request(method, path, json.dumps(body) if body is not None else None, dict(headers or {}))
         answer = connection.getresponse()
         return answer.status, json.loads(answer.read())
     finally:

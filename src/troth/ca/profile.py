@@ -20,6 +20,7 @@ from troth.x509.keys import PrivateKey, PublicKey, subject_key_id
 from troth.x509.names import SubjectNames
 
 MIN_RSA_BITS = 2048
+CURVES = frozenset(("secp224r1", "secp256r1", "secp384r1", "secp521r1"))
 Digest = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 _SUBJECT_DEFAULTS = (
     ("country", NameOID.COUNTRY_NAME),
@@ -84,7 +85,7 @@ def check_key(key: object) -> PublicKey:
 
     Raises:
         ForbiddenError: RSA of less than 2048 bits.
-        MalformedError: another kind of key.
+        MalformedError: another kind of key, or a curve that step-ca does not know.
     """
     kind = _kind_of_key(cast(Hashable, type(key)))
     if kind == "RSA":
@@ -92,6 +93,8 @@ def check_key(key: object) -> PublicKey:
         if key.key_size < MIN_RSA_BITS:
             raise ForbiddenError(f"RSA key of the request has {key.key_size} bits, expected at least {MIN_RSA_BITS}")
         return key
+    if kind == "EC" and cast(ec.EllipticCurvePublicKey, key).curve.name not in CURVES:
+        raise MalformedError("certificate request has a key of an unsupported curve: expected P-224 to P-521")
     if kind:
         return cast(PublicKey, key)
     raise MalformedError("certificate request has an unsupported kind of key: expected EC, RSA or Ed25519")
