@@ -1,6 +1,7 @@
 """``ca migrate`` where something cannot be read, and ``ca serve`` beside a database that it cannot look into."""
 
 import json
+import os
 import shutil
 import tarfile
 from collections.abc import Iterator
@@ -114,6 +115,17 @@ def test_without_a_database_there_is_nothing_to_import(served: Served) -> None:
     finally:
         served.configuration.write_text(json.dumps(raw))
         (served.directory / "db").mkdir(exist_ok=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_root_imports_belongs_to_the_directory_s_owner(served: Served) -> None:
+    os.chown(served.directory, 65534, 65534)
+    try:
+        assert served.migrate().returncode == 0
+        created = [(file.stat().st_uid, file.stat().st_mode & 0o777) for file in served.directory.glob("troth.sqlite*")]
+        assert created and set(created) == {(65534, 0o600)}
+    finally:
+        os.chown(served.directory, 0, 0)
 
 
 def test_an_empty_database_is_imported_as_such(served: Served) -> None:

@@ -1,5 +1,6 @@
 """The work of ``troth ca migrate``: read all, report, and only then write, in one transaction."""
 
+import os
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -8,7 +9,7 @@ from troth.ca.editing import read_object
 from troth.cli.configuration import ca_config
 from troth.errors import UsageError
 from troth.host.clock import now
-from troth.host.files import read_file
+from troth.host.files import read_file, write_file
 from troth.host.terminal import announce
 from troth.server.state import base_of
 from troth.store.records import Change, Import
@@ -49,6 +50,7 @@ def migrate(config: str, stream: str, *, dry_run: bool, skip_unreadable: bool) -
         print(f"\nDry run: nothing is written. To import: {again}{' --skip-unreadable' * bool(found.problems)}")
         return 0
     database = base / "troth.sqlite"
+    _create_for_owner(database)
     store = open_store(database)
     try:
         record = Import(source.name, signature, found.digest)
@@ -57,6 +59,14 @@ def migrate(config: str, stream: str, *, dry_run: bool, skip_unreadable: bool) -
         store.close()
     announce("Imported", f"{new} new records into {database}")
     return 0
+
+
+def _create_for_owner(database: Path) -> None:
+    """A database that root makes belongs to whom the directory belongs to, who will serve it."""
+    owner = database.parent.stat()
+    if not database.exists() and os.geteuid() == 0 and owner.st_uid != 0:
+        write_file(database, b"")
+        os.chown(database, owner.st_uid, owner.st_gid)
 
 
 def _read(source: Source, stream: str, moment: datetime) -> tuple[Found, str]:
@@ -81,7 +91,7 @@ def report(source: Source, found: Found, stream: str, moment: datetime) -> Itera
     expired = sum(one.not_after < moment for one in found.certificates)
     by = len({one.provisioner_id for one in found.certificates if one.provisioner_id})
     yield f"step-ca database   {stream or source.name}"
-    yield f"certificates       {len(found.certificates):>8}   {expired} expired, from {by} provisioners"
+    yield f"certificates       {len(found.certificates):>8}   {expired} expired, from {by} provisioner{'s' * (by != 1)}"
     yield f"revocations        {len(found.revocations):>8}"
     yield f"used tokens        {len(found.tokens):>8}   {found.expired_tokens} more have expired, nobody can use them"
     if found.published is not None:
