@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,10 +63,10 @@ class StepDirectory:
         path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
 
     @contextmanager
-    def running(self) -> "Iterator[None]":
+    def running(self) -> "Iterator[subprocess.Popen[bytes]]":
         """The official step-ca serves the directory."""
-        with serving([str(shutil.which("step-ca"))], self.served.directory, self.served.port):
-            yield
+        with serving([str(shutil.which("step-ca"))], self.served.directory, self.served.port) as process:
+            yield process
 
     def issue(self, count: int, name: str = "host{}.example.com", **claims: Any) -> None:
         """Issue certificates while it runs; all share a key, for speed."""

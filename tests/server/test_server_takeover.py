@@ -194,3 +194,22 @@ def test_what_step_ca_does_afterwards_is_not_forgotten_either(predecessor: StepD
     assert "Imported: 2 new records" in done.stderr, done.stderr
     predecessor.served.start()
     assert renewed(predecessor, predecessor.issued[4:5], tmp_path)[0][0] == 401
+
+
+@pytest.mark.parametrize("kind", ["badgerv2", "bbolt"])
+def test_what_a_killed_step_ca_answered_is_taken_over(kind: str, tmp_path: Path) -> None:
+    """Killed, it leaves its last records in a log, and a certificate it handed out must be among what is read."""
+    if shutil.which("step") is None or shutil.which("step-ca") is None:
+        pytest.skip("step or step-ca is not installed")
+    one = founded_by_step(tmp_path / "step", kind)
+    with one.running() as process:
+        one.issue(20)
+        assert one.revoke(one.issued[0]) == 200
+        process.kill()
+        process.wait(10)
+    done = one.served.migrate()
+    assert done.returncode == 0, done.stdout + done.stderr
+    store = open_store(one.served.database)
+    assert [store.certificate(held.serial) is not None for held in one.issued] == [True] * 20
+    assert [store.is_revoked(held.serial) for held in one.issued[:2]] == [True, False]
+    store.close()

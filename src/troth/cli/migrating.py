@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from troth.ca.editing import read_object
-from troth.cli.configuration import ca_config
 from troth.errors import UsageError
 from troth.host.clock import now
 from troth.host.files import read_file, write_file
+from troth.host.steppath import StepPath, authority_base
 from troth.host.terminal import announce
 from troth.server.state import base_of
 from troth.store.records import Change, Import
@@ -32,7 +32,9 @@ def migrate(config: str, stream: str, *, dry_run: bool, skip_unreadable: bool) -
     Raises:
         TrothError: it cannot be read, or some of it and `skip_unreadable` was not given; nothing is written then.
     """
-    path = ca_config(config)
+    path = Path(config) if config else StepPath(authority_base()).ca_config
+    if not path.is_file():
+        raise UsageError(f"configuration {path} does not exist", hint="name it: troth ca migrate /path/to/ca.json")
     base = base_of(path)
     db = read_object(read_file(path).decode("utf-8", "replace"), str(path)).get("db")
     if not isinstance(db, dict) or not db:

@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography import x509
 
+from troth.ca.tokens import token_digest
 from troth.store.records import IssuedCertificate, PublishedList, Revocation, SpentToken
 from troth.store.step import Entry
 
@@ -53,15 +54,14 @@ def collect(entries: Iterable[Entry], now: datetime) -> Found:
     """
     found = Found()
     provisioners: dict[int, Mapping[str, Any]] = {}
-    certificates: dict[int, x509.Certificate] = {}
+    certificates: list[IssuedCertificate] = []
     sum_of_records = 0
     for entry in entries:
         if entry.table in TAKEN:
             sum_of_records += int.from_bytes(_hash(entry))
         try:
             if entry.table == CERTIFICATES:
-                serial, certificate = _certificate(entry)
-                certificates[serial] = certificate
+                certificates.append(_certificate(entry))
             elif entry.table == DATA:
                 provisioners[_serial(entry.key)] = _provisioner(entry.value)
             elif entry.table == REVOCATIONS:
@@ -74,8 +74,7 @@ def collect(entries: Iterable[Entry], now: datetime) -> Found:
                 found.left[entry.table] += 1
         except (ValueError, KeyError, TypeError) as error:
             found.problems.append(f"{entry.table}/{_shown(entry.key)}: {_reason(error)}")
-    for serial, certificate in certificates.items():
-        found.certificates.append(_issued(serial, certificate, provisioners.get(serial, {})))
+    found.certificates += (_granted(one, provisioners.get(one.serial, {})) for one in certificates)
     if sum_of_records:
         found.digest = f"{sum_of_records % (1 << DIGEST_BITS):064x}"
     return found
@@ -93,7 +92,7 @@ def _serial(key: bytes) -> int:
     return int(text)
 
 
-def _certificate(entry: Entry) -> tuple[int, x509.Certificate]:
+def _certificate(entry: Entry) -> IssuedCertificate:
     serial = _serial(entry.key)
     try:
         certificate = x509.load_der_x509_certificate(entry.value)
@@ -101,19 +100,12 @@ def _certificate(entry: Entry) -> tuple[int, x509.Certificate]:
         raise ValueError("not a certificate") from error
     if certificate.serial_number != serial:
         raise ValueError(f"holds the certificate with serial number {certificate.serial_number}")
-    return serial, certificate
+    return IssuedCertificate(serial, entry.value, certificate.not_valid_after_utc, certificate.not_valid_before_utc)
 
 
-def _issued(serial: int, certificate: x509.Certificate, provisioner: Mapping[str, Any]) -> IssuedCertificate:
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return IssuedCertificate(
-        serial,
-        certificate.public_bytes(Encoding.DER),
-        certificate.not_valid_after_utc,
-        certificate.not_valid_before_utc,
-        *(str(provisioner.get(name) or "") for name in ("id", "name", "type")),
-    )
+def _granted(certificate: IssuedCertificate, provisioner: Mapping[str, Any]) -> IssuedCertificate:
+    names = [str(provisioner.get(member) or "") for member in ("id", "name", "type")]
+    return certificate._replace(provisioner_id=names[0], provisioner_name=names[1], provisioner_kind=names[2])
 
 
 def _provisioner(value: bytes) -> Mapping[str, Any]:
@@ -152,7 +144,14 @@ def _spend(found: Found, entry: Entry, now: datetime) -> None:
     if ends < now - TOKEN_MARGIN:
         found.expired_tokens += 1
     else:
-        found.tokens.append(SpentToken(entry.key.decode(), min(ends, now + UNDATED_TOKEN_LIFE)))
+        found.tokens.append(SpentToken(_token_id(entry), min(ends, now + UNDATED_TOKEN_LIFE)))
+
+
+def _token_id(entry: Entry) -> str:
+    """What the token will be known by to us: a token without an id was recorded under the hash of its whole text."""
+    key = entry.key.decode()
+    whole = key == hashlib.sha256(entry.value).hexdigest()
+    return token_digest(entry.value.decode("ascii", "replace")) if whole else key
 
 
 def _end(token: bytes) -> datetime | None:
