@@ -76,6 +76,12 @@ def test_a_certificate_gets_another_by_token_and_at_once(account: Account) -> No
     assert more.not_valid_after_utc <= own.not_valid_after_utc
 
 
+def test_the_official_program_gets_another_too(account: Account) -> None:
+    done = account.official("ca", "certificate", "new.example", "b.crt", "b.key", *X5C, "--provisioner", "fleet")
+    assert done.code == 0, done
+    assert common_name(parse_certificates((account.work / "b.crt").read_bytes())[0].subject) == "new.example"
+
+
 def test_a_request_made_elsewhere_is_signed(account: Account) -> None:
     from troth.x509.keys import generate_key
     from troth.x509.requests import create_request, request_to_pem

@@ -210,6 +210,25 @@ def test_an_identity_token_counts_once_with_and_without_nonce(served: Served, pr
     assert ask(served, provider.token(CLIENT, nonce="again", sub="u-18"))[0] == 401
 
 
+def test_a_signature_rewritten_is_no_other_token(served: Served, provider: IdentityProvider) -> None:
+    """Of an ECDSA signature (r, s) everybody can make (r, n - s); it holds as well."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    for token in (provider.token(CLIENT, nonce=None, session="twins"), material.jws(*unsigned_of(served))):
+        signing, _, signature = token.rpartition(".")
+        raw = material.unb64(signature)
+        twin = raw[:32] + (order - int.from_bytes(raw[32:])).to_bytes(32, "big")
+        assert ask(served, f"{signing}.{material.b64(twin)}")[0] == 201
+        for again in (token, f" {token}\n", f"{signing}.{material.b64(twin)}"):
+            refused(served, again, "used")
+
+
+def unsigned_of(served: Served) -> tuple[ec.EllipticCurvePrivateKey, dict[str, Any], dict[str, Any]]:
+    """A token of the JWK provisioner without an id, to be signed."""
+    key = ec.derive_private_key(int.from_bytes(material.unb64(served.key.jwk["d"])), ec.SECP256R1())
+    claims = {"aud": f"{served.url}/1.0/sign", "iss": "admin", "sub": "web.example.com", "iat": int(time.time())}
+    return key, {"alg": "ES256", "kid": served.key.kid}, claims
+
+
 def test_only_administrators_revoke_and_they_revoke_anything(served: Served, provider: IdentityProvider) -> None:
     serial = hold(served, "going.example.com").chain[0].serial_number
     body = {"serial": str(serial), "passive": True}

@@ -1,6 +1,7 @@
 """What step-ca's records become, record by record, and that none that cannot be read goes by unnoticed."""
 
 import base64
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.rig.pki import Pki
+from troth.ca.tokens import parse_token
 from troth.store.records import Import, IssuedCertificate, Revocation, SpentToken
 from troth.store.sqlite import open_store
 from troth.store.step import Entry, SourceError
@@ -211,3 +213,12 @@ def test_an_unused_database_is_absent_and_one_that_cannot_be_read_is_not(tmp_pat
     (tmp_path / "bolt").touch()
     assert source_of({"type": "bbolt", "dataSource": "bolt"}, tmp_path).is_absent()
     assert not Source("postgresql", "postgresql://localhost/").is_absent()
+
+
+def test_a_token_without_an_id_is_known_by_what_was_signed() -> None:
+    """step-ca records it under the hash of its whole text; ours must know it whatever becomes of its signature."""
+    head = base64.urlsafe_b64encode(b'{"alg":"ES256"}').decode()
+    text = f"{head}.e30.c2ln"
+    entry = Entry("used_ott", hashlib.sha256(text.encode()).hexdigest().encode(), text.encode())
+    found = collect([entry], NOW)
+    assert [one.identifier for one in found.tokens] == [parse_token(text).identifier]

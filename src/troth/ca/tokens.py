@@ -44,13 +44,13 @@ class Token(NamedTuple):
 
     @property
     def identifier(self) -> str:
-        """What makes it single-use: its ``jti``, else the SHA-256 of its text."""
+        """What makes it single-use: its ``jti``, else a hash of what is signed."""
         return self.text_claim("jti") or self.digest
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of its text, in hex."""
-        return hashlib.sha256(self.text.encode()).hexdigest()
+        """As `token_digest`."""
+        return token_digest(self.text)
 
     def text_claim(self, name: str) -> str:
         value = self.claims.get(name)
@@ -73,14 +73,23 @@ class Token(NamedTuple):
             raise UnauthorizedError(f"token claim {name} is not a time") from error
 
 
+def token_digest(text: str) -> str:
+    """The SHA-256 of header and claims, in hex; not of the signature, which others can rewrite so that it still holds.
+
+    (An ECDSA signature has a twin, and its base64 has spare bits.)
+    """
+    return hashlib.sha256(text.rpartition(".")[0].encode()).hexdigest()
+
+
 def parse_token(text: str) -> Token:
-    """Split and decode a compact JWS without believing it.
+    """Split and decode a compact JWS without believing it; blanks and line ends are left out, as step-ca does.
 
     Raises:
         UnauthorizedError: it is not a compact JWS with JSON object header and claims.
     """
     if len(text) > MAX_TOKEN_CHARACTERS:
         raise UnauthorizedError("token is too large")
+    text = "".join(text.split())
     try:
         parsed = jws.extract_compact(text.encode("ascii"), registry=_REGISTRY)
         header, claims = parsed.headers(), json.loads(parsed.payload)

@@ -1,5 +1,6 @@
 """``troth ca certificate``: a new key and a certificate for it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ troth ca certificate "myuser" client.crt client.key
 troth ca certificate internal.example.com internal.crt internal.key --san internal.example.com --san 10.0.0.7
 troth ca certificate myuser client.crt client.key --token $TOKEN
 troth ca certificate internal.example.com internal.crt internal.key --x5c-cert machine.crt --x5c-key machine.key
+troth ca certificate web.default.svc web.crt web.key --k8ssa-token-path /var/run/secrets/token
+troth ca certificate jane@example.com jane.crt jane.key --token $IDENTITY_TOKEN --ca-url https://ca.example.com
 troth ca certificate internal.example.com internal.crt internal.key --offline --password-file pw
 troth ca certificate myuser client.crt client.key --provisioner admin --provisioner-password-file pw --not-after 8h
 """
@@ -29,6 +32,7 @@ troth ca certificate myuser client.crt client.key --provisioner admin --provisio
 @flags.TOKEN
 @flags.PROVISIONER
 @flags.X5C
+@click.option("--k8ssa-token-path", metavar="FILE", default="", help="Token of a Kubernetes service account.")
 @flags.VALIDITY
 @flags.KEY_KIND
 @flags.SET
@@ -43,6 +47,7 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
     from troth.cli.outputs import may_write
     from troth.cli.owned import complete
     from troth.errors import UsageError
+    from troth.host.files import read_file
     from troth.host.pairs import write_pair
     from troth.host.terminal import announce
     from troth.x509.keys import generate_key, private_key_to_pem
@@ -53,6 +58,8 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
     if Path(crt_file).parent.is_dir():
         complete(crt_file, key_file)
     may_write(crt_file, key_file, force=force)
+    if given["k8ssa_token_path"]:
+        token = token or read_file(Path(given["k8ssa_token_path"]), limit=64 * 1024).decode("ascii", "replace").strip()
     issue = _with_token if token else _with_password
     chain = issue(subject, key, {**given, "token": token})
     write_pair(Path(crt_file), chain.pem.encode(), Path(key_file), private_key_to_pem(key))
@@ -67,14 +74,18 @@ def _with_token(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chai
     from troth.host.terminal import announce
 
     view = given_token(given["token"])
+    authority = chosen_authority_of_token(view, given)
+    if view.is_service_account or view.is_identity:
+        # Who gets which names is the authority's to say; the request names what was asked for.
+        announce("CA", authority.url)
+        return _sign(authority, given["token"].strip(), key, given, subject, given["sans"] or (subject,))
     if given["sans"]:
         raise UsageError("--san cannot be used with --token: the names are in the token")
     if view.subject.lower() != subject.lower():
         hint = f"use the token's subject, or: troth ca token {subject}"
         raise UsageError(f"subject {subject!r} is not the token's: expected {view.subject!r}", hint=hint)
-    authority = chosen_authority_of_token(view, given)
     announce("CA", authority.url)
-    return _sign(authority, given["token"].strip(), key, given)
+    return _sign(authority, given["token"].strip(), key, given, view.subject, view.sans or (view.subject,))
 
 
 def _with_password(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
@@ -88,11 +99,18 @@ def _with_password(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "C
     signer = signing_key(authority, Chosen.of(given))
     claims = request_claims(subject, given["sans"], root_fingerprint(authority.roots))
     token = sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)
-    return _sign(authority, token, key, given)
+    return _sign(authority, token, key, given, subject, given["sans"] or (subject,))
 
 
-def _sign(authority: "Authority", token: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
-    """The request carries the token's names, the only ones the authority would accept."""
+def _sign(
+    authority: "Authority",
+    token: str,
+    key: "PrivateKey",
+    given: dict[str, Any],
+    subject: str,
+    names: Sequence[str],
+) -> "Chain":
+    """The request carries the token's names, the only ones the authority would accept, where the token has any."""
     from troth.cli.granting import explained, given_token
     from troth.client.transport import NotAnAuthorityError, RefusedError
     from troth.host.clock import now
@@ -100,7 +118,7 @@ def _sign(authority: "Authority", token: str, key: "PrivateKey", given: dict[str
     from troth.x509.requests import create_request, request_to_pem
 
     view = given_token(token)
-    request = create_request(key, view.subject, view.sans or (view.subject,))
+    request = create_request(key, subject, names)
     try:
         chain = authority.sign(
             request_to_pem(request),

@@ -46,7 +46,8 @@ def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) ->
     may_write(crt_file, force=force)
     if token:
         view = given_token(token)
-        _check_subject(request, view.subject, given["sans"])
+        if not (view.is_service_account or view.is_identity):
+            _check_subject(request, view.subject, given["sans"])
         authority = trust.chosen_authority_of_token(view, given)
         announce("CA", authority.url)
     else:

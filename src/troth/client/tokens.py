@@ -27,6 +27,7 @@ LIFETIME = timedelta(minutes=5)
 SHORTEST = timedelta(seconds=10)
 LONGEST = timedelta(hours=1)
 LATEST_START = timedelta(minutes=30)
+SERVICE_ACCOUNT_ISSUER = "kubernetes/serviceaccount"
 RENEW_ISSUER = "step-ca-client/1.0"
 ALGORITHMS = ["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]
 MAX_TOKEN_CHARACTERS = 64 * 1024
@@ -197,6 +198,17 @@ class TokenView:
     root_sha: str
     expires: datetime | None
     issuer: str
+    email: str = ""
+
+    @property
+    def is_service_account(self) -> bool:
+        """A token of a Kubernetes service account: it names no subject of a certificate."""
+        return self.issuer == SERVICE_ACCOUNT_ISSUER
+
+    @property
+    def is_identity(self) -> bool:
+        """An identity token of an OpenID provider: it names a person, and is not addressed to an authority."""
+        return not self.sans and not self.root_sha and not self.is_service_account and bool(self.email)
 
 
 def read_token(token: str) -> TokenView:
@@ -223,6 +235,7 @@ def read_token(token: str) -> TokenView:
             root_sha=str(claims.get("sha") or ""),
             expires=None if expires is None else datetime.fromtimestamp(float(expires), UTC),
             issuer=str(claims.get("iss") or ""),
+            email=str(claims.get("email") or ""),
         )
     except (ValueError, TypeError, OverflowError, OSError) as error:
         raise TokenError("invalid token: expected three base64url parts as printed by 'troth ca token'") from error
