@@ -12,7 +12,6 @@ from typing import Any
 from cryptography import x509
 
 from troth.ca.tokens import token_digest
-from troth.ca.tokens import token_digest
 from troth.store.records import IssuedCertificate, PublishedList, Revocation, SpentToken
 from troth.store.step import Entry
 
