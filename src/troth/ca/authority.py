@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.ca import (
+    CAError,
     ConfigurationError,
     ForbiddenError,
     MalformedError,
@@ -38,6 +39,9 @@ from troth.ca.profile import (
     subject_name,
 )
 from troth.ca.provisioners import Grant, Naming, Provisioner, Provisioners
+from troth.ca.template_data import as_go_reads, certificate_data, template_data
+from troth.ca.templated import extensions_of, subject_of
+from troth.ca.templates import CertificateTemplate, moment
 from troth.ca.tokens import parse_token
 from troth.ca.validity import Window, Wish, decide
 from troth.x509.constraints import Constraints, NameConstraintError, constraints_of
@@ -111,6 +115,7 @@ class Authority:
     provisioner_policies: Mapping[str, Policy] = field(default_factory=dict)
     further: Mapping[str, Signer] = field(default_factory=dict)
     assigned: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, CertificateTemplate] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not key_matches(self.issuer.certificate, self.issuer.key):
@@ -159,16 +164,37 @@ class Authority:
             raise UnauthorizedError(f"token was issued at {issued.isoformat()}, before this authority was started")
         return provisioner.authorize(token, self.audiences, purpose, now)
 
-    def issue(self, grant: Grant, request: Request, wish: Wish, serial: int, now: datetime) -> Issued:
-        """Check a request against its grant and sign the default leaf.
+    def issue(
+        self,
+        grant: Grant,
+        request: Request,
+        wish: Wish,
+        serial: int,
+        now: datetime,
+        said: Mapping[str, Any] | None = None,
+    ) -> Issued:
+        """Check a request against its grant and sign the default leaf, or what the provisioner's template makes.
+
+        Args:
+            grant: what the token allows.
+            request: whose possession of its key was checked.
+            wish: the validity asked for.
+            serial: the serial number.
+            now: the moment of the request.
+            said: for a template: ``User``, what the request's ``templateData`` holds, and ``Webhooks``.
 
         Raises:
             ForbiddenError: the request asks for more than the grant allows.
-            MalformedError: its key or validity cannot be certified.
+            MalformedError: its key or validity cannot be certified, or the template refused.
+            CAError: the template does not make a certificate.
         """
         check_confirmation(grant, request.csr)
         common, names, subject = self.named(grant, request.csr)
         key = public_der(check_key(request.key))
+        template = self.templates.get(grant.provisioner.name) if self.templates else None
+        if template is not None:
+            described = self.described(template, grant, names, request, now, said or {})
+            return self._issue_described(described, grant, key, wish, serial, now)
         claims = grant.provisioner.claims
         window = decide(wish, claims, self.backdate, now, grant.ceiling, grant.floor)
         marker = None if claims.disable_extensions else grant.provisioner.marker
@@ -181,6 +207,54 @@ class Authority:
         signer.check_names(names)
         extensions = leaf_extensions(key, signer.issuer.key_id, names, marker, critical_names=subject == NO_NAME)
         der = sign_der(Prepared(subject, serial, window, key, extensions), signer.issuer)
+        return Issued(serial, window.not_after, der, grant.provisioner, signer.name)
+
+    def described(
+        self,
+        template: CertificateTemplate,
+        grant: Grant,
+        names: SubjectNames,
+        request: Request,
+        now: datetime,
+        said: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """What a provisioner's template makes of a request.
+
+        Raises:
+            MalformedError: the template refused.
+            CAError: it makes no JSON object.
+        """
+        data = template_data(grant.subject, names, grant.claims, request.csr, request.key)
+        if said.get("User") is not None:
+            data["Insecure"]["User"] = as_go_reads(said["User"])
+        if said.get("Webhooks"):
+            data["Webhooks"] = as_go_reads(said["Webhooks"])
+        if grant.certificate is not None:
+            data["AuthorizationCrt"] = certificate_data(grant.certificate)
+        return template.render(data, now)
+
+    def _issue_described(
+        self, described: Mapping[str, Any], grant: Grant, key: bytes, wish: Wish, serial: int, now: datetime
+    ) -> Issued:
+        """Sign what a template described; policies judge the names it ended up with, whoever put them there."""
+        claims = grant.provisioner.claims
+        wanted = wish.or_else(moment(described, "notBefore"), moment(described, "notAfter"))
+        window = decide(wanted, claims, self.backdate, now, grant.ceiling, grant.floor)
+        marker = None if claims.disable_extensions else grant.provisioner.marker
+        signer = self.signer_of(grant.provisioner)
+        subject = subject_of(described, self.subject_defaults)
+        critical = subject == NO_NAME
+        extensions = extensions_of(described, key, signer.issuer.key_id, marker, critical_names=critical)
+        der = sign_der(Prepared(subject, serial, window, key, extensions), signer.issuer)
+        try:
+            made = x509.load_der_x509_certificate(der)
+            names = alternative_names(made.extensions)
+            commons = [str(one.value) for one in made.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)]
+        except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+            raise CAError(f"certificate template made an unreadable certificate: {error}") from error
+        for common in commons or [""]:
+            self.check_policies(grant.provisioner, common, names)
+        signer.check_names(names)
         return Issued(serial, window.not_after, der, grant.provisioner, signer.name)
 
     def named(self, grant: Grant, request: x509.CertificateSigningRequest) -> tuple[str, SubjectNames, bytes]:

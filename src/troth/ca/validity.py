@@ -25,6 +25,13 @@ class Wish(NamedTuple):
     not_before: datetime | timedelta | None = None
     not_after: datetime | timedelta | None = None
 
+    def or_else(self, not_before: datetime | None, not_after: datetime | None) -> "Wish":
+        """What a template asks for where the request does not."""
+        return Wish(
+            self.not_before if self.not_before is not None else not_before,
+            self.not_after if self.not_after is not None else not_after,
+        )
+
 
 def parse_wish(not_before: str, not_after: str) -> Wish:
     """Read both texts of a request.

@@ -67,7 +67,8 @@ class Service:
         token = _spent(grant)
         try:
             serial = serial_from(self._entropy(), now)
-            issued = self.authority.issue(grant, request, message.wish, serial, now)
+            said = {"User": message.template_data}
+            issued = self.authority.issue(grant, request, message.wish, serial, now, said)
         except CAError:
             await self._commit.record(Change(token=token))
             raise

@@ -17,6 +17,7 @@ from troth.host import clock
 from troth.host.files import read_file
 from troth.server import ServerError
 from troth.server.settings import load_signers, read_settings
+from troth.server.templates import load_templates
 from troth.x509.keys import KeyPasswordError, PrivateKey, key_matches, parse_private_key
 from troth.x509.pem import parse_certificates
 
@@ -71,6 +72,7 @@ def load(path: Path, base: Path, password: Password, started: datetime) -> Loade
         provisioner_policies=settings.provisioner_policies,
         further=load_signers(settings, base, password, roots, clock.now()),
         assigned=settings.assigned,
+        templates=load_templates(configuration.provisioners.members, base),
     )
     return Loaded(configuration, authority, base)
 
