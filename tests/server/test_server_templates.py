@@ -68,7 +68,8 @@ TEMPLATES = {
     "of the token and the configuration": """{
 	"subject": {"commonName": {{ toJson .Token.sub }}, "organization": {{ toJson .company }}},
 	"sans": [
-{{- range $i, $s := .SANs }}{{ if $i }},{{ end }}{"type": {{ toJson $s.Type }}, "value": {{ toJson $s.Value }}}{{ end -}}
+{{- range $i, $s := .SANs }}{{ if $i }},{{ end }}
+{"type": {{ toJson $s.Type }}, "value": {{ toJson $s.Value }}}{{ end -}}
 	],
 	"extKeyUsage": {{ toJson .purposes }}
 }""",

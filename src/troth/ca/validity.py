@@ -20,7 +20,7 @@ class Window(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """``notBefore`` and ``notAfter`` of a request: a time, a duration, or None when not given."""
+    """``notBefore`` and ``notAfter`` of a request: a time, a duration, or None; a duration of nothing is as None."""
 
     not_before: datetime | timedelta | None = None
     not_after: datetime | timedelta | None = None
@@ -28,8 +28,8 @@ class Wish(NamedTuple):
     def or_else(self, not_before: datetime | None, not_after: datetime | None) -> "Wish":
         """What a template asks for where the request does not."""
         return Wish(
-            self.not_before if self.not_before is not None else not_before,
-            self.not_after if self.not_after is not None else not_after,
+            self.not_before or not_before,
+            self.not_after or not_after,
         )
 
 
@@ -55,8 +55,9 @@ def decide(
 ) -> Window:
     """The window to sign.
 
-    A ``notBefore`` duration counts from now, a ``notAfter`` duration from the resulting notBefore. Without a
-    ``notBefore`` the start is backdated, and the default end is counted from the *un-backdated* now.
+    A ``notBefore`` duration counts from now. The end, asked for as a duration or by default, counts from notBefore;
+    without one it counts from now, and only then the start is backdated. The limits are held against the length with
+    its backdating, and the longest may be longer by it, whether there was any or not (step-ca's rule).
 
     Args:
         wish: what the request asked for.
@@ -74,7 +75,7 @@ def decide(
         window = _place(wish, claims, backdate, now, ceiling, floor)
     except OverflowError as error:
         raise MalformedError("requested validity lies outside the calendar") from error
-    _check(window, wish, claims, backdate, now)
+    _check(window, claims, backdate, now)
     return window
 
 
@@ -86,18 +87,18 @@ def _place(
     ceiling: datetime | None,
     floor: datetime | None,
 ) -> Window:
-    if wish.not_before is None:
+    if not wish.not_before:
         start, unbackdated = now - backdate, now
     else:
         start = wish.not_before if isinstance(wish.not_before, datetime) else now + wish.not_before
         unbackdated = start
     if floor is not None and unbackdated < floor:
         raise ForbiddenError(f"requested notBefore {start.isoformat()} is before {floor.isoformat()} of its issuer")
-    if wish.not_after is None:
+    if not wish.not_after:
         end = unbackdated + claims.default
         end = min(end, ceiling) if ceiling is not None else end
     else:
-        end = wish.not_after if isinstance(wish.not_after, datetime) else start + wish.not_after
+        end = wish.not_after if isinstance(wish.not_after, datetime) else unbackdated + wish.not_after
         if ceiling is not None and end > ceiling:
             raise ForbiddenError(
                 f"requested notAfter {end.isoformat()} is later than {ceiling.isoformat()} of its issuer"
@@ -105,14 +106,14 @@ def _place(
     return Window(start.replace(microsecond=0), end.replace(microsecond=0))
 
 
-def _check(window: Window, wish: Wish, claims: Claims, backdate: timedelta, now: datetime) -> None:
+def _check(window: Window, claims: Claims, backdate: timedelta, now: datetime) -> None:
     if window.not_after < now.replace(microsecond=0):
         raise MalformedError(f"requested notAfter {window.not_after.isoformat()} is in the past")
     if window.not_after < window.not_before:
         raise MalformedError(
             f"requested notAfter {window.not_after.isoformat()} is before notBefore {window.not_before.isoformat()}"
         )
-    length, longest = window.length, claims.maximum + (backdate if wish.not_before is None else timedelta(0))
+    length, longest = window.length, claims.maximum + backdate
     if claims.minimum <= length <= longest:
         return
     what, limit = (
