@@ -2,7 +2,7 @@
 
     {"policy": {"authority": {"x509": {...}}, "provisioners": {"NAME": {"x509": {...}}}},
      "issuers": {"NAME": {"crt": FILE, "key": FILE, "passwordFile": FILE}},
-     "provisioners": {"NAME": {"issuer": "NAME"}}}
+     "provisioners": {"NAME": {"issuer": "NAME", "webhooks": {"NAME": {"secret": BASE64}}}}}
 
 Read strictly: a member nobody knows may be a policy that somebody believes to be in force.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 from troth.ca import ConfigurationError
 from troth.ca.policy import Policy, parse_policy
+from troth.ca.webhooks import Secrets, parse_secrets
 
 FILE = "troth.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -37,11 +38,12 @@ class Settings:
     provisioner_policies: Mapping[str, Policy] = field(default_factory=dict)
     issuers: Mapping[str, IssuerFiles] = field(default_factory=dict)
     assigned: Mapping[str, str] = field(default_factory=dict)
+    webhook_secrets: Mapping[str, Mapping[str, Secrets]] = field(default_factory=dict)
 
     def provisioners(self) -> list[tuple[str, str]]:
         """Every provisioner that is spoken of: where it stands, and its name."""
         policies = [("policy.provisioners", name) for name in self.provisioner_policies]
-        return policies + [("provisioners", name) for name in self.assigned]
+        return policies + [("provisioners", name) for name in {**self.assigned, **self.webhook_secrets}]
 
 
 def parse_settings(text: str) -> Settings:
@@ -68,6 +70,11 @@ def parse_settings(text: str) -> Settings:
         {name: value for name, value in policies.items() if value is not None},
         issuers,
         _assignments(_object(top.get("provisioners"), "provisioners"), issuers),
+        {
+            name: parse_secrets(value["webhooks"], f"{_at('provisioners')}.{name}.webhooks")
+            for name, value in _object(top.get("provisioners"), "provisioners").items()
+            if "webhooks" in value
+        },
     )
 
 
@@ -75,7 +82,7 @@ def _assignments(raw: Mapping[str, Any], issuers: Mapping[str, IssuerFiles]) -> 
     assigned = {}
     for name, value in raw.items():
         where = f"provisioners.{name}"
-        chosen = _object(value, where, ("issuer",)).get("issuer")
+        chosen = _object(value, where, ("issuer", "webhooks")).get("issuer")
         if chosen is None:
             continue
         if not isinstance(chosen, str) or chosen not in issuers:

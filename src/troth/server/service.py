@@ -26,6 +26,7 @@ from troth.server.log import Log
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
 from troth.server.providers import Providers
 from troth.server.state import Loaded
+from troth.server.webhooks import Asking
 from troth.store.group import GroupCommit
 from troth.store.records import Change, IssuedCertificate, PublishedList, Revocation, SpentToken, Store
 from troth.x509.pem import der_to_pem, parse_certificate_der, to_pem
@@ -42,6 +43,7 @@ class Service:
         self.store = store
         self._commit = GroupCommit(store)
         self._random = b""
+        self._log = log
         self._providers = Providers(log)
         self.replace(loaded)
 
@@ -65,10 +67,17 @@ class Service:
         now = clock.now()
         grant = await self._authorize(message.ott, "sign", now)
         token = _spent(grant)
+        hooks = self.loaded.webhooks.get(grant.provisioner.name, ()) if self.loaded.webhooks else ()
         try:
             serial = serial_from(self._entropy(), now)
-            said = {"User": message.template_data}
-            issued = self.authority.issue(grant, request, message.wish, serial, now, said)
+            said: dict[str, Any] = {"User": message.template_data}
+            if not hooks:
+                issued = self.authority.issue(grant, request, message.wish, serial, now, said)
+            else:
+                asking = Asking(hooks, grant, request.csr, now, self._log)
+                authority, said["Webhooks"] = self.authority, await asking.enrich()
+                issued = authority.issue(grant, request, message.wish, serial, now, said)
+                await asking.authorize(issued.der)
         except CAError:
             await self._commit.record(Change(token=token))
             raise

@@ -1,8 +1,8 @@
 """From the files of a step directory to a ready authority; everything is checked before anything is served."""
 
 import contextlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -12,12 +12,14 @@ from troth.ca.authority import Authority
 from troth.ca.config import Configuration, parse_configuration
 from troth.ca.profile import issuer_of
 from troth.ca.settings import FILE as SETTINGS
+from troth.ca.webhooks import Webhook
 from troth.errors import TrothError
 from troth.host import clock
 from troth.host.files import read_file
 from troth.server import ServerError
 from troth.server.settings import load_signers, read_settings
 from troth.server.templates import load_templates
+from troth.server.webhooks import load_webhooks
 from troth.x509.keys import KeyPasswordError, PrivateKey, key_matches, parse_private_key
 from troth.x509.pem import parse_certificates
 
@@ -31,6 +33,7 @@ class Loaded:
     configuration: Configuration
     authority: Authority
     base: Path
+    webhooks: Mapping[str, tuple[Webhook, ...]] = field(default_factory=dict)
 
 
 def load(path: Path, base: Path, password: Password, started: datetime) -> Loaded:
@@ -74,7 +77,7 @@ def load(path: Path, base: Path, password: Password, started: datetime) -> Loade
         assigned=settings.assigned,
         templates=load_templates(configuration.provisioners.members, base),
     )
-    return Loaded(configuration, authority, base)
+    return Loaded(configuration, authority, base, load_webhooks(configuration.provisioners.members, settings))
 
 
 def _named(path: Path, read: Callable[[], Configuration]) -> Configuration:
