@@ -2,6 +2,9 @@
 
 import base64
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from tests.rig.authority import Served, founded
+from tests.rig.authority import MAIN, Served, founded
 from tests.rig.official import official
 from tests.server.calls import KEY, Answer, call
 from troth.x509.requests import create_request, request_to_pem
@@ -187,3 +190,44 @@ def test_a_client_s_data_reaches_the_template_as_data_only(served: Served) -> No
     certificate = x509.load_pem_x509_certificate(answer["crt"].encode())
     assert status == 201
     assert [one.oid.dotted_string for one in certificate.extensions if one.oid == x509.BasicConstraints.oid] == []
+
+
+def test_without_a_template_the_subject_defaults_are_placed_as_step_ca_places_them(served: Served) -> None:
+    members = ("country", "organization", "organizationalUnit", "locality", "province", "streetAddress", "serialNumber")
+    served.edit(template=dict(zip(members, ("AT", "Acme", "Ops", "Wien", "Wien", "Ring 1", "42"), strict=True)))
+    with official(served):
+        theirs = asked(served)
+    time.sleep(1.1)
+    assert served.migrate().returncode == 0
+    served.start()
+    ours = asked(served)
+    mine, other = (x509.load_pem_x509_certificate(answer["crt"].encode()) for _, answer in (ours, theirs))
+    assert shape(mine) == shape(other)
+
+
+def test_what_set_and_set_file_give_on_the_command_line_reaches_the_template(served: Served) -> None:
+    text = """{"subject": {"commonName": {{ toJson .Subject.CommonName }},
+	"organizationalUnit": {{ toJson .Insecure.User.ou }},
+	"organization": {{ toJson .Insecure.User.company.name }}}, "sans": {{ toJson .SANs }}}"""
+    templated(served, template=text)
+    served.start()
+    (served.directory / "data.json").write_text('{"company": {"name": "Acme"}, "ou": "replaced"}')
+    command = [
+        sys.executable,
+        "-c",
+        MAIN,
+        "ca",
+        "certificate",
+        NAME,
+        "leaf.crt",
+        "leaf.key",
+        "--token",
+        served.token(NAME),
+    ]
+    command += ["--set", "ou=Ops", "--set-file", "data.json", "--ca-url", served.url, "--root", str(served.root)]
+    environment = {**os.environ, "STEPPATH": str(served.directory)}
+    subprocess.run(command, cwd=served.directory, env=environment, check=True, capture_output=True, timeout=60)
+    subject = x509.load_pem_x509_certificate((served.directory / "leaf.crt").read_bytes()).subject
+    found = {one.oid: one.value for one in subject}
+    assert found[x509.NameOID.ORGANIZATION_NAME] == "Acme"
+    assert found[x509.NameOID.ORGANIZATIONAL_UNIT_NAME] == "Ops"

@@ -32,14 +32,15 @@ _SUBJECT_DEFAULTS = (
     ("serialNumber", NameOID.SERIAL_NUMBER),
 )
 
+# The order of Go's ``pkix.Name``.
 _SUBJECT_ORDER = (
     NameOID.COUNTRY_NAME,
-    NameOID.ORGANIZATION_NAME,
-    NameOID.ORGANIZATIONAL_UNIT_NAME,
-    NameOID.LOCALITY_NAME,
     NameOID.STATE_OR_PROVINCE_NAME,
+    NameOID.LOCALITY_NAME,
     NameOID.STREET_ADDRESS,
     NameOID.POSTAL_CODE,
+    NameOID.ORGANIZATION_NAME,
+    NameOID.ORGANIZATIONAL_UNIT_NAME,
     NameOID.COMMON_NAME,
     NameOID.SERIAL_NUMBER,
 )
@@ -124,7 +125,7 @@ def subject_name(common_name: str, defaults: Mapping[str, Any]) -> bytes:
         attributes = _filling(defaults)
         if chosen:
             attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, chosen, _validate=len(chosen) <= 64))
-        return x509.Name(attributes).public_bytes()
+        return x509.Name(sorted(attributes, key=lambda one: _rank(one.oid))).public_bytes()
     except ValueError as error:
         raise MalformedError(f"common name {chosen!r} does not fit a certificate") from error
 
