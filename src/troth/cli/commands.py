@@ -61,6 +61,7 @@ COMMANDS = {
         "apply": ("troth.cli.nginx:apply", "make the planned changes, or none of them"),
         "undo": ("troth.cli.nginx:undo", "put the state before the last apply back"),
         "prove": ("troth.cli.nginx:prove", "show on the wire that a location accepts and refuses as it should"),
+        "doctor": ("troth.cli.nginx:doctor", "say why a location fails: the cause, its evidence, its fix"),
     },
     "agent": {
         "run": ("troth.cli.agent:run", "renew, deploy and prove the certificates of a troth.toml"),

@@ -25,6 +25,14 @@ UNDO_EXAMPLES = """
 troth nginx undo --config /etc/nginx/troth.toml
 troth nginx undo 20260102-150405-1f2e --config /etc/nginx/troth.toml
 """
+DOCTOR_EXAMPLES = """
+troth nginx doctor
+troth nginx doctor --why 502 --location /upstream
+troth nginx doctor --why old-identity --location /upstream
+troth nginx doctor --log /var/log/nginx/error.log
+tail -n 5 /var/log/nginx/error.log | troth nginx doctor -
+troth nginx doctor http://app.example/upstream
+"""
 PROVE_EXAMPLES = """
 troth nginx prove --config /etc/nginx/troth.toml
 troth nginx prove -c /etc/nginx/nginx.conf --location /upstream --live
@@ -143,3 +151,38 @@ def prove(
         return work.check(check, root, as_json=as_json)
     wanted = work.Wanted(declared["server"], declared["location"], live, sign, out, as_json)
     return work.prove(target_of(binary, conf, prefix, config), wanted)
+
+
+@flags.command("doctor", DOCTOR_EXAMPLES)
+@COMMON
+@click.option(
+    "--why",
+    metavar="WHAT",
+    default="",
+    help="What is wrong: a status such as 502, old-identity, other-identity or unchecked.",
+)
+@click.option("--server", metavar="NAME", default="", help="Server whose location is meant, by its server_name.")
+@click.option("--location", metavar="PATH", default="", help="Location that is meant, as written in the file.")
+@click.option("--log", metavar="FILE", default="", help="Error log to explain [what a handshake of ours shows].")
+@click.argument("what", required=False, default="", metavar="[LINE|URL|-]")
+def doctor(
+    binary: str,
+    conf: str,
+    prefix: str,
+    config: str,
+    as_json: bool,
+    why: str,
+    server: str,
+    location: str,
+    log: str,
+    what: str,
+) -> int:
+    """Say why a location fails: one cause, its evidence, its fix.
+
+    Without an argument the configuration and its upstreams are looked at; a line of an error log, a URL to ask, or -
+    for lines on stdin are explained. Where a line has several causes the upstream is called to tell them apart.
+    """
+    from troth.cli import nginx_doctor as work
+
+    nginx = (binary, conf, prefix, config)
+    return work.doctor(work.Asked(what, why, server, location, log, nginx, as_json))

@@ -1,0 +1,313 @@
+"""Finds the cause: reads the configuration, calls the upstream where that tells causes apart, asks the rules."""
+
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from troth.agent.material import look_into_files
+from troth.agent.reading import read_config, read_unverified
+from troth.errors import TrothError
+from troth.host import clock
+from troth.host.handshake import Call, shake, speaks_http, verify_live
+from troth.host.nginx import Nginx, NginxTestError
+from troth.nginx.diagnosis import Diagnosis, diagnose, explaining, needs_more
+from troth.nginx.diagnosis.peers import names_of
+from troth.nginx.diagnosis.rule import ANSWER, LOG, REFUSED_CONFIG, SILENCE
+from troth.nginx.diagnosis.silence import WHYS
+from troth.nginx.diagnosis.situation import Handshake, Probed, Situation
+from troth.nginx.diagnosis.symptom import Symptom, parse_symptom
+from troth.nginx.findings import examine
+from troth.nginx.findings.rule import Subject, paths_of
+from troth.nginx.map import Place, effective, guards, identity_map
+from troth.nginx.target import is_address, parse_target
+
+LOG_BYTES = 1_000_000
+TRIES = 4
+_FILES = re.compile(r'"(/[^"]+)"')
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The configuration with what is in its files; `refused` is nginx's word where it does not take it."""
+
+    nginx: Nginx
+    subject: Subject
+    refused: str = ""
+
+
+def read(nginx: Nginx) -> Known:
+    """Read the configuration, by ourselves where nginx refuses it.
+
+    Raises:
+        TrothError: it cannot be read.
+    """
+    refused = ""
+    try:
+        config = read_config(nginx)
+    except NginxTestError as error:
+        refused = error.message.removeprefix("nginx refuses the configuration: ")
+        config = read_unverified(nginx)
+    places, asking = identity_map(config), guards(config)
+    facts = look_into_files(config, places, asking, nginx, clock.now())
+    return Known(nginx, Subject(config, places, asking, nginx.capabilities(), facts), refused)
+
+
+def explain(symptom: Symptom, known: Known | None, place: Place | None = None) -> Diagnosis | None:
+    """The cause of one symptom; the upstream is called where the line alone does not tell.
+
+    Args:
+        symptom: the line or answer.
+        known: the configuration, if there is one that it is about.
+        place: the location that it is about; found by the line's own fields where None.
+    """
+    chosen = place or (place_of(symptom, known.subject) if known is not None else None)
+    situation = look(symptom, known, chosen)
+    if needs_more(symptom) and symptom.source not in (REFUSED_CONFIG, SILENCE):
+        situation = replace(situation, probed=_probe_for(symptom, situation))
+    return diagnose(symptom, situation)
+
+
+def examine_places(known: Known, places: Sequence[Place]) -> Iterator[Diagnosis]:
+    """Call the upstream of each place and say what is wrong there, one cause a place."""
+    for place in places:
+        situation = look(Symptom(""), known, place)
+        probed = probe(situation)
+        if probed is None:
+            continue
+        situation = replace(situation, probed=probed)
+        for symptom in symptoms(situation):
+            found = diagnose(symptom, situation)
+            if found is not None:
+                yield found
+                break
+
+
+def look(symptom: Symptom, known: Known | None, place: Place | None) -> Situation:
+    """What is known without calling anybody."""
+    heads = {}
+    for path in _FILES.findall(symptom.text):
+        with contextlib.suppress(OSError), Path(path).open("rb") as stream:
+            heads[path] = stream.read(64)
+    if known is None:
+        return Situation(clock.now(), heads=heads)
+    subject = known.subject
+    if place is None and symptom.source == REFUSED_CONFIG:
+        place = _by_file(symptom, subject)
+    found: dict[str, str] = {}
+    if place is not None and not known.refused:
+        related = _related(place, subject)
+        for one in examine(subject.config, subject.places, subject.capabilities, subject.facts):
+            if one.where in related:
+                found.setdefault(one.id, f"{one.where}: {one.what}")
+    return Situation(clock.now(), place, subject, None, heads, found)
+
+
+def _by_file(symptom: Symptom, subject: Subject) -> Place | None:
+    """The place that names a file of the line."""
+    named = set(_FILES.findall(symptom.text))
+    for place in subject.places:
+        values = (place.value("ssl_certificate"), place.value("ssl_certificate_key"))
+        if named & {path for value in values for path in paths_of(subject.config, value)}:
+            return place
+    return None
+
+
+def _related(place: Place, subject: Subject) -> set[str]:
+    """The lines that a place depends on: its own, its settings', and those of places that share its upstream."""
+    same = [one for one in subject.places if one.key == place.key]
+    lines = {setting.where for one in same for setting in one.settings.values()} | {one.where for one in same}
+    group = subject.config.http
+    blocks = [b for b in (group.find("upstream") if group else []) if b.arguments[:1] == (place.group,)]
+    return lines | {node.where for block in blocks for node in (block, *block.walk())}
+
+
+def place_of(symptom: Symptom, subject: Subject) -> Place | None:
+    """The place that a line is about: its server, its location, its upstream must fit."""
+    best: tuple[int, Place | None] = (0, None)
+    for place in subject.places:
+        points = 0
+        if symptom.upstream is not None:
+            peers = {parse_target(f"https://{peer}").peer for peer in place.peers} | set(place.peers)
+            fits = symptom.upstream.authority in peers or symptom.upstream.peer in peers
+            resolved = any(not is_address(parse_target(f"https://{peer}").host) for peer in place.peers)
+            if not fits and not resolved:
+                continue
+            points += 4 if fits else 1
+        if symptom.server and symptom.server in place.servers:
+            points += 2
+        words = place.path.split(" ")
+        if symptom.path and symptom.path.startswith(words[-1]):
+            points += 8 + len(words[-1])
+        if points > best[0]:
+            best = (points, place)
+    return best[1]
+
+
+def peer_of(place: Place | None, symptom: Symptom) -> tuple[str, int] | str | None:
+    """Whom to call: the line's own upstream, else the place's first peer; None where it is not written down."""
+    authority = ""
+    if symptom.upstream is not None:
+        authority = symptom.upstream.authority
+    elif place is not None and place.peers:
+        authority = place.peers[0]
+    if not authority or "$" in authority:
+        return None
+    if authority.startswith("unix:"):
+        return authority.removeprefix("unix:").rstrip(":/")
+    scheme = place.target.partition("://")[0] if place is not None and "://" in place.target else "https"
+    target = parse_target(f"{scheme}://{authority}")
+    port = target.port or "443"
+    return (target.host, int(port)) if port.isdigit() else None
+
+
+def _probe_for(symptom: Symptom, situation: Situation) -> Probed | None:
+    for _ in range(TRIES):
+        probed = probe(situation, symptom)
+        # An alert of TLS 1.3 may be lost to the reset that follows it.
+        tries = (probed.own, probed.named) if probed is not None else ()
+        if not any(one is not None and one.problem in ("reset", "closed") and one.tls for one in tries):
+            break
+    return probed
+
+
+def probe(situation: Situation, symptom: Symptom | None = None) -> Probed | None:
+    """The handshakes that tell causes apart, as this place would make them."""
+    place = situation.place
+    peer = peer_of(place, symptom or Symptom(""))
+    if peer is None:
+        return None
+    name, pair, roots = "", None, []
+    if place is not None and situation.subject is not None:
+        name = place.name if place.is_on("ssl_server_name") and not is_address(place.name) else ""
+        roots = situation.subject.trust(place) if place.is_on("ssl_verify") else []
+        pair = _pair(place, situation.subject)
+    elif isinstance(peer, tuple) and not is_address(peer[0]):
+        name = peer[0]
+    call = Call(peer, name, None, roots, name or (peer[0] if isinstance(peer, tuple) else "localhost"))
+    named = shake(call)
+    if named.connected:
+        named = replace(named, verified=verify_live(call))
+    address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else peer
+    own = shake(replace(call, pair=pair)) if pair is not None and named.connected else None
+    plain = speaks_http(peer, call.host) if named.connected and not named.tls and named.alert is None else None
+    return Probed(address, named, own, None, plain)
+
+
+def _pair(place: Place, subject: Subject) -> tuple[Path, Path] | None:
+    files = [paths_of(subject.config, place.value(name)) for name in ("ssl_certificate", "ssl_certificate_key")]
+    return (Path(files[0][0]), Path(files[1][0])) if all(files) else None
+
+
+def symptoms(situation: Situation) -> Iterator[Symptom]:
+    """What nginx would write, or the upstream answer, after a handshake that went like ours."""
+    place, probed = situation.place, situation.probed
+    if place is None or probed is None or probed.named is None:
+        return
+    mine = probed.own or probed.named
+    for text in _lines(place, probed, mine, situation):
+        yield Symptom(f'{text}, upstream: "{place.target}"', LOG)
+    if mine.status in (400, 421) and mine.body:
+        yield Symptom(gist(mine.body), ANSWER)
+
+
+def gist(body: str) -> str:
+    """nginx's own words out of an answer."""
+    found = re.search(r"<title>([^<]*)</title>", body)
+    heading = re.findall(r"<center>(?:<h1>)?([^<]*)", body)
+    return " / ".join(dict.fromkeys([found[1] if found else body.partition("\r\n")[0], *heading]))
+
+
+def _lines(place: Place, probed: Probed, mine: Handshake, situation: Situation) -> Iterator[str]:
+    words = {
+        "refused": "connect() failed (111: Connection refused) while connecting to upstream",
+        "unresolved": f"{place.name} could not be resolved (3: Host not found)",
+        "no TLS": "SSL_do_handshake() failed (SSL: wrong version number) while SSL handshaking to upstream",
+    }
+    if mine.problem == "unreachable":
+        yield f"connect() to {probed.address} failed (113: No route to host)"
+    if mine.problem == "silent":
+        phase = "SSL handshaking" if mine.connected else "connecting"
+        yield f"upstream timed out (110: Connection timed out) while {phase} to upstream"
+    if mine.problem in words:
+        yield words[mine.problem]
+    if mine.alert is not None:
+        yield f"SSL_do_handshake() failed (SSL: alert:SSL alert number {mine.alert}) while SSL handshaking to upstream"
+    if probed.named is not None and probed.named.verified:
+        code = probed.named.verified
+        yield f"upstream SSL certificate verify error: ({code}:) while SSL handshaking to upstream"
+    depth = place.value("ssl_verify_depth", "1")
+    if situation.verified == 0 and depth.isdigit() and situation.intermediates > int(depth):
+        yield "upstream SSL certificate verify error: (20:unable to get local issuer certificate)"
+    if place.is_on("ssl_verify") and situation.presented and not _matches(place.name, names_of(situation.presented[0])):
+        yield f'upstream SSL certificate does not match "{place.name}" while SSL handshaking to upstream'
+    if mine.problem == "reset":
+        yield "connect() failed (104: Connection reset by peer) while connecting to upstream"
+    if mine.problem == "closed" and not mine.tls:
+        yield "peer closed connection in SSL handshake while SSL handshaking to upstream"
+
+
+def _matches(name: str, names: Sequence[str]) -> bool:
+    wanted = name.lower()
+    tail = "*." + wanted.partition(".")[2]
+    return "$" in name or any(one.lower() in (wanted, tail) for one in names)
+
+
+def log_files(known: Known, places: Sequence[Place]) -> list[Path]:
+    """The error logs of these places and the main one."""
+    base = known.nginx.base
+    names = [effective(place.node, "error_log") for place in places]
+    said = [node.arguments[0] for node in names if node is not None and node.arguments]
+    main = known.nginx.error_log()
+    paths = [base / one for one in said if one != "stderr" and not one.startswith(("syslog:", "memory:"))]
+    return list(dict.fromkeys([*paths, *([main] if main is not None else [])]))
+
+
+def read_log(path: Path) -> list[str]:
+    """The end of a log, at most 1 MB of it, the newest line last.
+
+    Raises:
+        TrothError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            stream.seek(0, 2)
+            stream.seek(max(0, stream.tell() - LOG_BYTES))
+            return stream.read(LOG_BYTES).decode("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise TrothError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def silent(why: str) -> Symptom | None:
+    """The symptom of a word for something that nobody logs."""
+    return Symptom(why, SILENCE) if why in WHYS else None
+
+
+def from_log(lines: Sequence[str], why: str, known: Known | None, places: Sequence[Place]) -> Iterator[Diagnosis]:
+    """The causes of the lines of a log, the newest first, each cause once.
+
+    Args:
+        lines: the log.
+        why: the status of interest, or empty.
+        known: the configuration, if it is this machine's.
+        places: only lines about these places; empty for all lines.
+    """
+    seen: set[tuple[str, str]] = set()
+    for line in reversed(lines):
+        symptom = parse_symptom(line)
+        place = place_of(symptom, known.subject) if known is not None else None
+        if not symptom.text or (places and place not in places) or not _known_line(symptom, why):
+            continue
+        about = (re.sub(r"\d+", "", symptom.text.partition(", client:")[0]), place.where if place else "")
+        if about in seen:
+            continue
+        seen.add(about)
+        found = explain(symptom, known, place)
+        if found is not None and (not why or str(found.status) == why):
+            yield found
+
+
+def _known_line(symptom: Symptom, why: str) -> bool:
+    """Whether any rule knows the line at all."""
+    return any(not why or str(rule.status) == why for rule in explaining(symptom))

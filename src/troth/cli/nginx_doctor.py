@@ -1,0 +1,146 @@
+"""``troth nginx doctor``: one cause, its evidence, its fix."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from troth.agent import doctor as work
+from troth.cli.nginx_options import Target, target
+from troth.errors import TrothError, UsageError
+from troth.nginx.diagnosis import Diagnosis
+from troth.nginx.diagnosis.rule import REFUSED_CONFIG
+from troth.nginx.diagnosis.silence import WHYS
+from troth.nginx.diagnosis.symptom import parse_symptom
+from troth.nginx.map import Place
+
+
+class UnknownSymptomError(TrothError):
+    """No rule knows the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line says; `what` is a line, a URL, ``-`` for stdin, or empty."""
+
+    what: str
+    why: str
+    server: str
+    location: str
+    log: str
+    nginx: tuple[str, str, str, str]
+    as_json: bool
+
+
+def doctor(asked: Asked) -> int:
+    """Print what is wrong.
+
+    Raises:
+        TrothError: nothing can be read, or no rule knows the line.
+    """
+    if asked.why and asked.why not in WHYS and not re.fullmatch(r"\d{3}", asked.why):
+        raise UsageError(f"invalid --why {asked.why!r}: expected a status such as 502, or {', '.join(WHYS)}")
+    found = _found(asked)
+    if asked.as_json:
+        click.echo(json.dumps({"diagnoses": [asdict(one) for one in found]}, indent=2))
+    else:
+        click.echo("\n\n".join(_text(one) for one in found) or "nothing found wrong")
+    return 2 if found else 0
+
+
+def _found(asked: Asked) -> list[Diagnosis]:
+    if asked.what.startswith(("http://", "https://")):
+        from troth.cli.nginx_doctor_live import of_url
+
+        return of_url(asked.what, _known(asked, needed=False))
+    if asked.what:
+        return _of_lines(sys.stdin.read().splitlines() if asked.what == "-" else [asked.what], asked)
+    if asked.log:
+        known = _known(asked, needed=bool(asked.location or asked.server))
+        lines = work.read_log(Path(asked.log))
+        return list(work.from_log(lines, asked.why, known, _chosen(asked, known)))[:1]
+    known = _known(asked, needed=True)
+    assert known is not None
+    if known.refused:
+        found = work.explain(parse_symptom(known.refused, REFUSED_CONFIG), known)
+        return [found or _unexplained(known.refused)]
+    return _of_configuration(asked, known)
+
+
+def _of_configuration(asked: Asked, known: work.Known) -> list[Diagnosis]:
+    places = _chosen(asked, known)
+    silent = work.silent(asked.why)
+    if silent is not None:
+        causes = [work.explain(silent, known, place) for place in places or known.subject.places]
+        return [one for one in causes if one is not None]
+    found = list(work.examine_places(known, places or known.subject.places))
+    found = [one for one in found if not asked.why or str(one.status) == asked.why]
+    if not found and asked.why:
+        for path in work.log_files(known, places):
+            if path.exists():
+                found += list(work.from_log(work.read_log(path), asked.why, known, places))[:1]
+    return found
+
+
+def _of_lines(lines: Sequence[str], asked: Asked) -> list[Diagnosis]:
+    known = _known(asked, needed=False)
+    found = []
+    for line in (one for one in lines if one.strip()):
+        one = work.explain(parse_symptom(line), known)
+        if one is not None and one.id not in {other.id for other in found}:
+            found.append(one)
+    if not found:
+        raise UnknownSymptomError(
+            f"no rule knows this: {' '.join(lines)[:200]!r}", hint="paste the whole line of the error log"
+        )
+    return found
+
+
+def _known(asked: Asked, *, needed: bool) -> work.Known | None:
+    """The configuration; where it is not needed, none is no error, unless one was named."""
+    try:
+        one: Target = target(*asked.nginx)
+        return work.read(one.nginx)
+    except TrothError:
+        if needed or any(asked.nginx):
+            raise
+        return None
+
+
+def _chosen(asked: Asked, known: work.Known | None) -> list[Place]:
+    """The places that --server and --location mean; empty when nothing was said.
+
+    Raises:
+        UsageError: there is no such place.
+    """
+    if known is None or not (asked.server or asked.location):
+        return []
+    places = [
+        place
+        for place in known.subject.places
+        if (not asked.server or asked.server in place.servers)
+        and (not asked.location or asked.location in (place.path, place.path.split(" ")[-1]))
+    ]
+    if not places:
+        have = ", ".join(sorted({one.path or "/".join(one.servers) for one in known.subject.places}))
+        raise UsageError(
+            f"no location {asked.location or 'of ' + asked.server} talks TLS to an upstream: there are {have or 'none'}"
+        )
+    return places
+
+
+def _unexplained(text: str) -> Diagnosis:
+    return Diagnosis("refused", "nginx refuses the configuration", (text,), "correct the line that it names", 0, True)
+
+
+def _text(one: Diagnosis) -> str:
+    lines = [f"{one.id}{f'  ({one.where})' if one.where else ''}", f"    cause     {one.cause}"]
+    lines += [f"    evidence  {text}" for text in one.evidence]
+    lines.append(f"    fix       {one.fix}")
+    if one.others:
+        lines.append(f"    not ruled out: {', '.join(one.others)}")
+    return "\n".join(lines)

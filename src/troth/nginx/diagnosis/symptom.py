@@ -1,0 +1,52 @@
+"""A line of an error log, taken apart as nginx writes it."""
+
+import re
+from dataclasses import dataclass
+
+from troth.nginx.target import Target, parse_target
+
+_LINE = re.compile(
+    r"^(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |nginx: )?\[(?P<level>\w+)\] (?:\d+#\d+: (?:\*\d+ )?)?(?P<message>.*)$"
+)
+_FIELD = re.compile(r', (client|server|request|upstream|host): ("[^"]*"|[^,]*)')
+_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d")
+_REQUEST = re.compile(r"^\S+ (\S+)")
+_FAMILY = re.compile(r"\b(grpc|uwsgi)_ssl|\b(grpc|uwsgi|suwsgi)s?://")
+
+
+@dataclass(frozen=True, slots=True)
+class Symptom:
+    """A text, and where it was seen (empty: wherever it fits); the rest is what the line tells besides."""
+
+    text: str
+    source: str = ""
+    level: str = ""
+    server: str = ""
+    path: str = ""
+    upstream: Target | None = None
+    time: str = ""
+
+
+def parse_symptom(line: str, source: str = "") -> Symptom:
+    """A log line, a message of ``nginx -t`` or any other text."""
+    text = line.strip()
+    found = _LINE.match(text)
+    fields = {one[1]: one[2].strip('"') for one in _FIELD.finditer(text)}
+    request = _REQUEST.match(fields.get("request", ""))
+    upstream = parse_target(fields["upstream"]) if "://" in fields.get("upstream", "") else None
+    when = _TIME.match(text)
+    return Symptom(
+        text,
+        source,
+        found["level"] if found else "",
+        fields.get("server", ""),
+        request[1].partition("?")[0] if request else "",
+        upstream,
+        when[0] if when else "",
+    )
+
+
+def family_of(text: str) -> str:
+    """What the directives of the fix begin with, where the line tells."""
+    found = _FAMILY.search(text)
+    return (found[1] or found[2]).removeprefix("s") if found else ""
