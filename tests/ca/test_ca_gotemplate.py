@@ -93,3 +93,9 @@ def test_now_is_the_moment_given() -> None:
     assert (
         run('{{ now | formatTime }} {{ (now.AddDate 0 0 1).Format "2006-01-02" }}') == "2026-11-24T12:00:00Z 2026-11-25"
     )
+
+
+def test_a_pattern_that_lets_others_hang_is_matched_at_once_and_a_text_too_long_for_one_is_refused() -> None:
+    assert run('{{ regexMatch "^(a|a)*$" (repeat 2000 "a" | printf "%sb") }}') == "false"
+    with pytest.raises(ExecutionError, match="text is too long"):
+        run('{{ mustRegexMatch "^(a{500})+$" (repeat 20000 "a") }}')

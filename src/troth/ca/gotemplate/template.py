@@ -10,10 +10,11 @@ from troth.ca.gotemplate.parser import parse
 from troth.ca.gotemplate.signatures import Functions
 from troth.ca.gotemplate.sprig_data import DATA
 from troth.ca.gotemplate.sprig_numbers import NUMBERS
+from troth.ca.gotemplate.sprig_regex import REGEX
 from troth.ca.gotemplate.sprig_text import TEXT
 from troth.ca.gotemplate.step_functions import STEP, clock_functions
 
-_FIXED: Functions = {**BUILTIN, **TEXT, **NUMBERS, **DATA, **STEP}
+_FIXED: Functions = {**BUILTIN, **TEXT, **NUMBERS, **DATA, **REGEX, **STEP}
 SUPPORTED = frozenset(_FIXED) | frozenset(clock_functions(datetime(1970, 1, 1, tzinfo=UTC)))
 
 
