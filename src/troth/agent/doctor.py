@@ -22,6 +22,7 @@ from troth.nginx.findings import examine
 from troth.nginx.findings.rule import Subject, paths_of
 from troth.nginx.map import Place, effective, guards, identity_map
 from troth.nginx.target import is_address, parse_target
+from troth.nginx.tree import parse_config
 
 LOG_BYTES = 1_000_000
 TRIES = 4
@@ -48,7 +49,10 @@ def read(nginx: Nginx) -> Known:
         config = read_config(nginx)
     except NginxTestError as error:
         refused = error.message.removeprefix("nginx refuses the configuration: ")
-        config = read_unverified(nginx)
+        try:
+            config = read_unverified(nginx)
+        except TrothError:
+            config = parse_config({str(nginx.main): b""}, str(nginx.main))
     places, asking = identity_map(config), guards(config)
     facts = look_into_files(config, places, asking, nginx, clock.now())
     return Known(nginx, Subject(config, places, asking, nginx.capabilities(), facts), refused)

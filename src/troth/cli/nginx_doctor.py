@@ -88,7 +88,7 @@ def _of_configuration(asked: Asked, known: work.Known) -> list[Diagnosis]:
 
 def _of_lines(lines: Sequence[str], asked: Asked) -> list[Diagnosis]:
     known = _known(asked, needed=False)
-    found = []
+    found: list[Diagnosis] = []
     for line in (one for one in lines if one.strip()):
         one = work.explain(parse_symptom(line), known)
         if one is not None and one.id not in {other.id for other in found}:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from troth.nginx.diagnosis.rule import LOG, Rule
 from troth.nginx.diagnosis.situation import Situation
@@ -86,7 +87,7 @@ def not_for_clients(_: "re.Match[str]", situation: Situation) -> str | None:
         usage = shown[0].extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     except x509.ExtensionNotFound:
         return None
-    wrong = x509.ExtendedKeyUsageOID.CLIENT_AUTH not in usage
+    wrong = ExtendedKeyUsageOID.CLIENT_AUTH not in usage
     return "its extended key usage lacks clientAuth" if wrong else None
 
 

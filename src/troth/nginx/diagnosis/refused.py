@@ -7,7 +7,7 @@ from troth.nginx.diagnosis.rule import REFUSED_CONFIG, Rule
 from troth.nginx.diagnosis.situation import Situation
 from troth.nginx.material import is_authority
 
-_PAIR = r'use_PrivateKey(?:_file)?\("(?P<file>[^"]*)"\).*key values mismatch'
+_PAIR = r'SSL_CTX_use_PrivateKey(?:_file)?\("(?P<file>[^"]*)"\).*key values mismatch'
 _NO_START = (
     r'(?:cannot load certificate(?: key)?|SSL_\w+\() ?"?(?P<file>[^"]*)".*'
     r"(?:no start line|no certificate or crl found)"
@@ -205,9 +205,9 @@ RULES = (
     ),
     _rule(
         "value-invalid",
-        r'invalid value "(?P<value>[^"]*)" in "(?P<name>\w*ssl\w*)" directive',
+        r'invalid value "(?P<value>[^"]*)"(?: in "(?P<name>\w*ssl\w*)" directive)?',
         "a directive has a value that does not exist",
-        "correct {value} at {name}",
+        "correct {value} at the line that nginx names",
     ),
     _rule(
         "directive-twice",
