@@ -18,6 +18,7 @@ from troth.cli.nginx import doctor
 from troth.cli.nginx_doctor import UnknownSymptomError
 from troth.host.nginx import Nginx, NginxTestError
 from troth.host.ports import free_ports
+from troth.host.witness import Shown, Witness
 from troth.nginx.diagnosis import RULES
 from troth.nginx.diagnosis.page import page
 from troth.nginx.diagnosis.rule import REFUSED_CONFIG
@@ -235,6 +236,36 @@ def test_a_handshake_names_the_cause_where_nobody_sent_a_request(build: str, pki
             finally:
                 nginx.stop()
             assert (code, [one["id"] for one in found]) == (2, [rule])
+
+
+STRICT = {
+    "client-none": (f"{CHECK} {NAME}", nothing),
+    "client-expired": (GOOD, shown("client", ended=True)),
+    "client-purpose": (GOOD, shown("client", purposes=(SERVER,))),
+    "client-leaf-only": (GOOD, shown("client", leaf_only=True)),
+}
+
+
+@pytest.mark.parametrize("rule", sorted(STRICT))
+@pytest.mark.parametrize("build", sorted(programs()))
+def test_an_alert_is_named_even_where_a_reset_ate_it(build: str, rule: str, pki: Pki) -> None:
+    """The upstream is OpenSSL through Python; it refuses in the handshake and hangs up."""
+    server = pki.leaf("up.test", file="strict")
+    lines, spoil = STRICT[rule]
+    with (
+        short_directory("doctor") as directory,
+        Witness(0, Shown(server.chain, server.private), [pki.root], required=True) as witness,
+    ):
+        tls13 = " proxy_ssl_protocols TLSv1.2 TLSv1.3;"
+        case = Case(lines + tls13, target=f"https://127.0.0.1:{witness.port}", spoil=spoil)
+        nginx, port = lay_out(directory, program(build), pki, case, bad=True)
+        nginx.start()
+        try:
+            assert get(port, "/x")[0] == 502
+            code, found = run(nginx, f"http://127.0.0.1:{port}/x")
+        finally:
+            nginx.stop()
+        assert (code, [one["id"] for one in found]) == (2, [rule]), found
 
 
 def test_a_pasted_line_is_explained_and_an_unknown_one_is_refused() -> None:

@@ -26,6 +26,7 @@ from troth.nginx.tree import parse_config
 
 LOG_BYTES = 1_000_000
 TRIES = 4
+LOST_ALERT = "client-refused-by-reset"
 _FILES = re.compile(r'"(/[^"]+)"')
 
 
@@ -70,7 +71,20 @@ def explain(symptom: Symptom, known: Known | None, place: Place | None = None) -
     situation = look(symptom, known, chosen)
     if needs_more(symptom) and symptom.source not in (REFUSED_CONFIG, SILENCE):
         situation = replace(situation, probed=_probe_for(symptom, situation))
-    return diagnose(symptom, situation)
+    found = diagnose(symptom, situation)
+    alert = _alert_of(situation) if found is not None and found.id == LOST_ALERT else None
+    if found is None or alert is None:
+        return found
+    # What got lost to the reset is what our own handshake was told.
+    better = diagnose(Symptom(f"SSL alert number {alert}", LOG), situation)
+    return replace(better, evidence=(*found.evidence, *better.evidence[1:])) if better is not None else found
+
+
+def _alert_of(situation: Situation) -> int | None:
+    probed = situation.probed
+    tries = (probed.own, probed.named) if probed is not None else ()
+    first = next((one for one in tries if one is not None), None)
+    return first.alert if first is not None else None
 
 
 def examine_places(known: Known, places: Sequence[Place]) -> Iterator[Diagnosis]:
