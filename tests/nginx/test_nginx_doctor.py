@@ -3,14 +3,29 @@
 import json
 import re
 import shutil
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from tests.nginx.reproducers import CHECK, ID, Prepare, nothing
+from tests.nginx.reproducers import (
+    CHECK,
+    ID,
+    Prepare,
+    intermediate_first,
+    intermediate_trusted,
+    list_of_intermediate,
+    nothing,
+)
 from tests.nginx.sites import make_certificates
 from tests.rig.nginx import frame, get, program, programs, short_directory
 from tests.rig.pki import CLIENT, HOUR, SERVER, Pki
@@ -83,7 +98,50 @@ def readable(directory: Path, _: Pki) -> None:
 
 
 KEY = "proxy_ssl_certificate_key TLS/client.key;"
+
+
+def der(directory: Path, _: Pki) -> None:
+    text = (directory / "client.crt").read_text().partition("-----END")[0]
+    (directory / "client.crt").write_bytes(ssl.PEM_cert_to_DER_cert(text + "-----END CERTIFICATE-----\n"))
+
+
+def encrypted(directory: Path, _: Pki) -> None:
+    key = load_pem_private_key((directory / "client.key").read_bytes(), None)
+    form = (Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    (directory / "client.key").write_bytes(key.private_bytes(*form))
+    (directory / "words").write_text("wrong\n")
+
+
+def broken_pair(directory: Path, _: Pki) -> None:
+    readable(directory, _)
+    (directory / "client.crt").write_text("")
+
+
+def days(count: int) -> Prepare:
+    return lambda directory, pki: pki.crl(directory / "crl.pem", shift=24 * count * HOUR)
+
+
+def revoked(directory: Path, pki: Pki) -> None:
+    pair = pki.leaf("up.test", file="made")
+    (directory / "server.crt").write_bytes(pair.certificate.read_bytes())
+    (directory / "server.key").write_bytes(pair.key.read_bytes())
+    pki.crl(directory / "crl.pem", pair.serial)
+
+
+VARIABLE = "set $f TLS/client; proxy_ssl_certificate $f.crt; proxy_ssl_certificate_key $f.key;"
 CASES = {
+    "leaf-not-first": Case(GOOD, spoil=intermediate_first),
+    "key-encrypted": Case(GOOD, spoil=encrypted),
+    "password-wrong": Case(f"{GOOD} proxy_ssl_password_file TLS/words;", spoil=encrypted),
+    "file-der": Case(GOOD, spoil=der),
+    "root-missing": Case(f"{GOOD} proxy_ssl_verify_depth 2;", up=UP, spoil=intermediate_trusted),
+    "list-incomplete": Case(f"{GOOD} proxy_ssl_crl TLS/crl.pem;", spoil=list_of_intermediate),
+    "list-expired": Case(f"{GOOD} proxy_ssl_crl TLS/crl.pem;", spoil=days(-9)),
+    "upstream-revoked": Case(f"{GOOD} proxy_ssl_crl TLS/crl.pem;", spoil=revoked),
+    "key-unreadable-by-workers": Case(f"{VARIABLE} {CHECK} {NAME}"),
+    "variable-file-broken": Case(f"{VARIABLE} {CHECK} {NAME}", spoil=broken_pair),
+    "resolver-missing": Case(f"{GOOD} set $up up.invalid;", target="https://$up"),
+    "socket-missing": Case(GOOD, target="https://unix:/nonexistent/up.sock:"),
     "pair-mismatch": Case(f"proxy_ssl_certificate TLS/client.crt; proxy_ssl_certificate_key TLS/other.key; {NAME}"),
     "key-not-named": Case("proxy_ssl_certificate TLS/client.crt;"),
     "file-missing": Case("proxy_ssl_certificate TLS/gone.crt; proxy_ssl_certificate_key TLS/client.key;"),

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterable
 
 from troth.nginx.diagnosis import answers, connections, peers, refusals, refused, silence, theirs
+from troth.nginx.diagnosis.rule import REFUSED_CONFIG, filled
 from troth.nginx.diagnosis.rule import Diagnosis as Diagnosis
 from troth.nginx.diagnosis.rule import Rule as Rule
-from troth.nginx.diagnosis.rule import filled
 from troth.nginx.diagnosis.situation import Situation as Situation
 from troth.nginx.diagnosis.symptom import Symptom as Symptom
 from troth.nginx.diagnosis.symptom import family_of
@@ -33,7 +33,7 @@ def diagnose(symptom: Symptom, situation: Situation) -> Diagnosis | None:
     """
     found: list[tuple[Rule, re.Match[str], str]] = []
     for rule in RULES:
-        said = rule.match(symptom.text) if not symptom.source or rule.source == symptom.source else None
+        said = rule.match(symptom.text) if _applies(rule, symptom) else None
         evidence = rule.judge(said, situation) if said is not None else None
         if said is not None and evidence is not None:
             found.append((rule, said, evidence))
@@ -63,8 +63,11 @@ def needs_more(symptom: Symptom) -> bool:
 
 def explaining(symptom: Symptom) -> Iterable[Rule]:
     """The rules that know a line, whatever the situation."""
-    return (
-        rule
-        for rule in RULES
-        if (not symptom.source or rule.source == symptom.source) and rule.match(symptom.text) is not None
-    )
+    return (rule for rule in RULES if _applies(rule, symptom) and rule.match(symptom.text) is not None)
+
+
+def _applies(rule: Rule, symptom: Symptom) -> bool:
+    """Whether a symptom may be of a rule's kind: what is about a client was not said of a configuration."""
+    if symptom.source:
+        return rule.source == symptom.source
+    return rule.source != REFUSED_CONFIG or ", client: " not in symptom.text

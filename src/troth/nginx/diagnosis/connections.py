@@ -182,7 +182,7 @@ RULES = (
     Rule(
         "resolver-missing",
         LOG,
-        r"no resolver defined to resolve (?P<name>\S+?),?(?: while|$)",
+        r"no resolver defined to resolve (?P<name>[^\s,]+)",
         "the upstream's name comes from a variable, and nginx has no resolver to look it up with",
         "resolver ADDRESS; in http, or the name without a variable",
     ),
