@@ -9,6 +9,8 @@ GROUPS = {
     "ca provisioner": "see and change who may ask the authority for certificates",
     "ca policy": "see and change which names the authority may certify",
     "certificate": "look at certificates and check them",
+    "crypto": "make keys, and change their passwords",
+    "crypto jwk": "make and look at JSON web keys",
     "nginx": "see, plan, apply and prove the identities that nginx shows and trusts",
     "agent": "keep certificates renewed, deployed and proven",
 }
@@ -17,6 +19,7 @@ COMMANDS = {
     "": {
         "ca": ("", GROUPS["ca"]),
         "certificate": ("", GROUPS["certificate"]),
+        "crypto": ("", GROUPS["crypto"]),
         "nginx": ("", GROUPS["nginx"]),
         "agent": ("", GROUPS["agent"]),
         "demo": ("troth.cli.demo:demo", "watch the whole system work on this machine, without root"),
@@ -54,6 +57,20 @@ COMMANDS = {
         "fingerprint": ("troth.cli.certificate_fingerprint:fingerprint", "print the fingerprint of a certificate"),
         "verify": ("troth.cli.certificate_verify:verify", "check a certificate's path to a root"),
         "needs-renewal": ("troth.cli.certificate_needs_renewal:needs_renewal", "exit 0 when a certificate is due"),
+        "bundle": ("troth.cli.certificate_files:bundle", "put a certificate and its issuer into one file"),
+        "key": ("troth.cli.certificate_files:key", "print the public key of a certificate or request"),
+        "format": ("troth.cli.certificate_files:reformat", "turn PEM into DER and DER into PEM"),
+        "p12": ("troth.cli.certificate_p12:p12", "package a certificate and key as PKCS #12"),
+    },
+    "crypto": {
+        "keypair": ("troth.cli.crypto_keypair:keypair", "make a key pair in PEM"),
+        "change-pass": ("troth.cli.crypto_keypair:change_pass", "change or remove the password of a private key"),
+        "jwk": ("", GROUPS["crypto jwk"]),
+    },
+    "crypto jwk": {
+        "create": ("troth.cli.crypto_jwk:create", "make a JSON web key"),
+        "public": ("troth.cli.crypto_jwk:public", "print the public half of a key on stdin"),
+        "thumbprint": ("troth.cli.crypto_jwk:thumbprint", "print the thumbprint of a key on stdin"),
     },
     "nginx": {
         "inspect": ("troth.cli.nginx:inspect", "show which location presents which identity and trusts what"),

@@ -16,7 +16,7 @@ from troth.host.steppath import StepPath, step_base
 
 # Groups whose flags are step's and may therefore come from STEP_* and defaults.json; init and serve describe an
 # authority of this machine, where a client's defaults would be wrong.
-CONFIGURABLE = ("ca", "ca provisioner", "certificate")
+CONFIGURABLE = ("ca", "ca provisioner", "certificate", "crypto", "crypto jwk", "crypto jwt")
 NOT_CONFIGURABLE = ("init", "serve")
 NEVER_IN_DEFAULTS = ("context", "profile", "authority", "help")
 

@@ -1,0 +1,45 @@
+"""The password a private key is written under, and the flags that say there shall be none."""
+
+import click
+
+from troth.cli import flags
+from troth.cli.founding import read_password
+from troth.errors import UsageError
+from troth.host.terminal import ask_password as ask_secret
+
+PASSWORD_FILE = click.option("--password-file", metavar="FILE", default="", help="File with the key's password.")
+NO_PASSWORD = flags.all_of(
+    click.option("--no-password", is_flag=True, help="Write the key unencrypted; needs --insecure."),
+    click.option("--insecure", is_flag=True, help="Allow what is not recommended."),
+)
+
+
+def check_no_password(no_password: bool, insecure: bool) -> None:
+    """Raises: UsageError: a key shall be written unencrypted and nobody said that this is meant."""
+    if no_password and not insecure:
+        raise UsageError("--no-password needs --insecure: the key is written unencrypted")
+
+
+def given_password(password_file: str, question: str, *, flag: str = "--password-file") -> bytes:
+    """The password of a file, or of the terminal.
+
+    Raises:
+        UsageError: the file or the answer is empty.
+        TerminalError: there is no file and nobody to ask.
+    """
+    password = read_password(password_file) if password_file else ask_secret(question, otherwise=f"give {flag}")
+    if not password:
+        raise UsageError("password is empty: expected at least one character")
+    return password
+
+
+def new_password(password_file: str, no_password: bool, insecure: bool, path: str) -> bytes | None:
+    """What a new key is encrypted with; None for nothing.
+
+    Raises:
+        UsageError, TerminalError: as of the two above.
+    """
+    check_no_password(no_password, insecure)
+    if no_password:
+        return None
+    return given_password(password_file, f"Please enter the password to encrypt {path}")
