@@ -32,7 +32,7 @@ lint: setup
 	$(BIN)/mypy
 
 test: lint             ## lint, types and all tests; what a missing program skips is named at the end
-	TROTH_TEST_NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadgroup $(PYTEST_FLAGS)
+	TROTH_TEST_NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadfile $(PYTEST_FLAGS)
 
 interop: setup         ## the official step against troth, operation by operation; then upstreams that are not nginx
 	$(BIN)/python -m tests.interop $(INTEROP_FLAGS)

@@ -13,7 +13,6 @@ import pytest
 from tests.interop.stage import troth_program
 from tests.rig.step_ca import StepDirectory, founded_by_step
 
-pytestmark = pytest.mark.xdist_group("migrate guide")
 GUIDE = (Path(__file__).parents[2] / "docs" / "guide" / "migrate-from-step-ca.md").read_text()
 STEP = re.compile(r"^```console\n\$ (.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 PLACE = "/etc/step-ca"

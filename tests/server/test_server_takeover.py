@@ -22,7 +22,6 @@ from troth.client.provisioners import SigningKey
 from troth.store.sqlite import open_store
 from troth.x509.pem import parse_certificates
 
-pytestmark = pytest.mark.xdist_group("takeover")
 COUNT = 1000
 OF_TEMPLATE = 20
 RENEWED = 60

@@ -17,7 +17,6 @@ from troth.store.step import Entry, SourceError
 from troth.store.step.source import Source, source_of
 from troth.store.step.sql import mysql, postgresql
 
-pytestmark = pytest.mark.xdist_group("postgresql")
 COUNT = 30
 PASSWORD = "pass word/@:%"
 SERVERS = "/usr/lib/postgresql"
