@@ -5,6 +5,7 @@ import subprocess
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.cli.accounts import Account, RunningAuthority, program
 from tests.x509.authorities import NOW, issue
@@ -31,6 +32,17 @@ def test_inspect_prints_what_step_prints(holder: Account, form: tuple[str, ...])
     for file in ("ec.crt", "rsa.crt", "root.crt", "r.csr"):
         ours, theirs = (run("certificate", "inspect", *form, file) for run in (holder.troth, holder.official))
         assert (ours.code, ours.out.split("\n")) == (0, theirs.out.split("\n")), file
+
+
+@pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1(), ec.SECP521R1()], ids=lambda curve: str(curve.name))
+def test_inspect_prints_short_coordinates_as_step_does(holder: Account, curve: ec.EllipticCurve) -> None:
+    """One key in 128 has a coordinate that begins with a zero octet, and step leaves that out."""
+    octets = (curve.key_size + 7) // 8
+    keys = (ec.derive_private_key(value, curve) for value in range(1, 4000))
+    short = next(key for key in keys if key.public_key().public_numbers().x.bit_length() <= 8 * (octets - 1))
+    (holder.work / "short.csr").write_text(request_to_pem(create_request(short, "r", ["r.example"])))
+    ours, theirs = (run("certificate", "inspect", "short.csr") for run in (holder.troth, holder.official))
+    assert (ours.code, ours.out.split("\n")) == (0, theirs.out.split("\n"))
 
 
 def test_inspect_bundle(holder: Account) -> None:

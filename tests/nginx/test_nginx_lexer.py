@@ -11,7 +11,7 @@ from typing import Any
 
 import crossplane
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.nginx.configurations import LUA, Expected, configurations
@@ -181,6 +181,9 @@ LUA_PIECES = [
 
 @settings(max_examples=200, deadline=None)
 @given(body=st.one_of(LUA, soup(LUA_PIECES)))
+@example(body=b"'\\\n{'")
+@example(body=b"'a\\\nb'{'c' }")
+@example(body=b'"\\\r{"')
 def test_nginx_ends_a_lua_block_where_we_do(body: bytes) -> None:
     """What follows the block is the directive that nginx does not know."""
     if not all(module.exists() for module in LUA_MODULES):

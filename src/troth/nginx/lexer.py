@@ -15,8 +15,9 @@ _LUA_TEXT = tuple(
     for shape in (
         rb"(?:--)?\[(=*)\[.*?(?:\]\1\]|\Z)",
         rb"--[^\n]*\n",
-        rb'"(?:[^"\n\\]|\\.)*"',
-        rb"'(?:[^'\n\\]|\\.)*'",
+        # Lua itself knows a backslash before a line's end in a string; nginx's reading of the block does not.
+        rb'"(?:[^"\n\\]|\\[^\n])*"',
+        rb"'(?:[^'\n\\]|\\[^\n])*'",
     )
 )
 _AFTER_QUOTE = b" \t\r\n;{)"

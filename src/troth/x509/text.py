@@ -188,29 +188,32 @@ def _hex_lines(data: bytes, per_line: int, indent: int) -> list[str]:
     return _indented(indent, [row + (":" if index < len(text) - 1 else "") for index, row in enumerate(text)])
 
 
+def _magnitude(number: int) -> bytes:
+    """Big-endian without leading zero octets, as step prints numbers: coordinates too, whatever the curve's size."""
+    return number.to_bytes((number.bit_length() + 7) // 8, "big")
+
+
 def _key_lines(holder: Holder) -> list[str]:
     key = holder.public_key()
     head = ["Subject Public Key Info:"]
     if isinstance(key, ec.EllipticCurvePublicKey):
         numbers, size = key.public_numbers(), key.curve.key_size
-        octets = (size + 7) // 8
         curve = next((name for name, kind in CURVES.items() if isinstance(key.curve, kind)), key.curve.name)
         return [
             *head,
             "    Public Key Algorithm: ECDSA",
             f"        Public-Key: ({size} bit)",
-            *("        X:", *_hex_lines(numbers.x.to_bytes(octets, "big"), 15, 12)),
-            *("        Y:", *_hex_lines(numbers.y.to_bytes(octets, "big"), 15, 12)),
+            *("        X:", *_hex_lines(_magnitude(numbers.x), 15, 12)),
+            *("        Y:", *_hex_lines(_magnitude(numbers.y), 15, 12)),
             f"        Curve: {curve}",
         ]
     if isinstance(key, rsa.RSAPublicKey):
         public = key.public_numbers()
-        modulus = public.n.to_bytes((public.n.bit_length() + 7) // 8, "big")
         return [
             *head,
             "    Public Key Algorithm: RSA",
             f"        Public-Key: ({key.key_size} bit)",
-            *("        Modulus:", *_hex_lines(modulus, 15, 12)),
+            *("        Modulus:", *_hex_lines(_magnitude(public.n), 15, 12)),
             f"        Exponent: {public.e} ({public.e:#x})",
         ]
     if isinstance(key, ed25519.Ed25519PublicKey):
