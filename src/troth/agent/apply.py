@@ -13,7 +13,7 @@ from troth.agent import AgentError
 from troth.agent.changes import APPLIED, FAILED, UNDONE, Change, Journal
 from troth.agent.reading import read_config as read_config
 from troth.agent.reading import read_unverified as read_unverified
-from troth.agent.shadow import check_in_shadow
+from troth.agent.shadow import ShadowError, check_in_shadow
 from troth.errors import TrothError
 from troth.host import HostError, clock
 from troth.host.files import FileError, follow, make_directory, read_file, reason, sync_directory, write_file
@@ -34,12 +34,13 @@ class ApplyError(AgentError):
 class Outcome:
     """A change in effect: its id for `undo`, the files it touched, and the workers that serve now.
 
-    `workers` is empty when nginx was not running, and so was not reloaded.
+    `workers` is empty when nginx was not running, and so was not reloaded; `undone` is the id of what it took back.
     """
 
     identifier: str
     files: tuple[str, ...]
     workers: tuple[int, ...]
+    undone: str = ""
 
 
 def _nothing(_: str = "") -> None:
@@ -55,12 +56,14 @@ class Applier:
         state: directory of the journal.
         reload_command: run instead of ``nginx -s reload``; empty for that.
         checkpoint: called with the name of each step once it is done, for crash tests.
+        words: the options that mean this nginx and state, for the commands that hints name.
     """
 
     nginx: Nginx
     state: Path
     reload_command: Sequence[str] = ()
     checkpoint: Checkpoint = field(default=_nothing)
+    words: str = ""
 
     @property
     def journal(self) -> Journal:
@@ -103,11 +106,20 @@ class Applier:
                 what = f"change {name} is {change.state}" if change is not None else "no change is in effect"
                 raise ApplyError(f"there is nothing to undo: {what}")
             present = {file: _read(file) for file in change.files}
-            wanted = _taken_back(change, present)
+            later = self.journal.later(change)
+            wanted = _taken_back(change, present, later, self.words)
             changed = {file: data for file, data in reversed(wanted.items()) if data != present[file]}
-            self._check_result(changed)
+            try:
+                self._check_result(changed)
+            except ShadowError as error:
+                raise ShadowError(
+                    f"cannot undo {change.id}: {error.message}", hint=_first(later, self.words)
+                ) from error
             outcome = self._change({file: present[file] for file in changed}, changed, now, _nothing, undoes=change.id)
             self.journal.mark(change, UNDONE)
+            if change.undoes:
+                # What it had taken back is in effect again.
+                self.journal.mark(self.journal.read(change.undoes), APPLIED)
             return outcome
 
     def recover(self) -> list[str]:
@@ -166,7 +178,7 @@ class Applier:
             raise ApplyError(f"nothing was changed: {_text(error)}", hint=getattr(error, "hint", None)) from error
         _remove_directories({Path(name).parent for name, data in after.items() if data is None})
         self.journal.mark(change, APPLIED)
-        return Outcome(change.id, tuple(after), tuple(sorted(generation.workers)) if generation else ())
+        return Outcome(change.id, tuple(after), tuple(sorted(generation.workers)) if generation else (), undoes)
 
     def _put_back(self, change: Change, cause: Exception, serving: Generation | None) -> None:
         try:
@@ -223,26 +235,46 @@ def _unchanged(planned: Mapping[str, bytes], present: Mapping[str, bytes | None]
             )
 
 
-def _taken_back(change: Change, present: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+def _taken_back(
+    change: Change, present: Mapping[str, bytes | None], later: Sequence[Change], words: str
+) -> dict[str, bytes | None]:
     """What every file shall hold: the old bytes, or today's without our change.
 
     Raises:
-        ApplyError: someone else changed the same lines, or removed the file.
+        ApplyError: someone else, or a later change of ours, is in the same lines, or the file was removed.
     """
     wanted: dict[str, bytes | None] = {}
     for file, before, after in zip(change.files, change.before, change.after, strict=True):
         now = present[file]
-        if now in (after, before) or before is None:
+        after_it = [one for one in later if file in one.files]
+        if now in (after, before) or (before is None and now is None):
             wanted[file] = before
         elif now is None or after is None:
             raise ApplyError(f"cannot undo {change.id}: {file} was {'removed' if now is None else 'made'} since")
         else:
-            text = revert_text(now, before, after)
+            text = revert_text(now, before, after) if before is not None else None
             if text is None:
-                hint = f"take our lines out by hand, or edit {file} back and undo again"
-                raise ApplyError(f"cannot undo {change.id}: the same lines of {file} were edited since", hint=hint)
+                hint = _first(after_it, words) or _by_hand(file, before)
+                raise ApplyError(_conflict(change, file, before, after_it), hint=hint)
             wanted[file] = text
     return wanted
+
+
+def _conflict(change: Change, file: str, before: bytes | None, later: Sequence[Change]) -> str:
+    what = "the same lines of " if before is not None else ""
+    by = f"changed by {later[0].id}, which is in effect" if later else "edited since"
+    return f"cannot undo {change.id}: {what}{file} {'were' if what else 'was'} {by}"
+
+
+def _first(later: Sequence[Change], words: str) -> str | None:
+    """The newest of the changes that came after, which is to be taken back first."""
+    return f"undo the later change first: troth nginx undo {later[0].id}{words}" if later else None
+
+
+def _by_hand(file: str, before: bytes | None) -> str:
+    if before is None:
+        return f"put what you added to {file} elsewhere, write it anew with troth nginx apply, then undo again"
+    return f"take our lines out by hand, or edit {file} back and undo again"
 
 
 def _restore(change: Change, present: Mapping[str, bytes | None]) -> None:
@@ -310,15 +342,21 @@ def apply_plan(
 
 
 def undo(
-    nginx: Nginx, state: Path, identifier: str = "", reload_command: Sequence[str] = (), *, now: datetime | None = None
+    nginx: Nginx,
+    state: Path,
+    identifier: str = "",
+    reload_command: Sequence[str] = (),
+    *,
+    now: datetime | None = None,
+    words: str = "",
 ) -> Outcome:
     """Take a change back, the last one when none is named.
 
     Raises:
-        ApplyError: there is nothing to undo, or someone else changed the same lines.
+        ApplyError: there is nothing to undo, or someone else or a later change is in the same lines.
         ShadowError: nginx would refuse the result; nothing was changed.
     """
-    return Applier(nginx, state, tuple(reload_command)).undo(identifier, now or clock.now())
+    return Applier(nginx, state, tuple(reload_command), words=words).undo(identifier, now or clock.now())
 
 
 def recover(nginx: Nginx, state: Path) -> list[str]:

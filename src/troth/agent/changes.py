@@ -150,22 +150,28 @@ class Journal:
         after = tuple(read_file(place / "after" / str(n)) if row[2] else None for n, row in enumerate(rows))
         return Change(name, texts[0], texts[1], tuple(row[0] for row in rows), before, after, texts[2], texts[3])
 
-    def interrupted(self) -> list[Change]:
-        """Changes that were begun and neither completed nor taken back; newest first.
+    def all(self) -> list[Change]:
+        """Every change, newest first. A directory without ``change.json`` was never begun: nothing was touched yet.
 
-        A directory without ``change.json`` was never begun: nothing had been touched yet.
+        Raises:
+            JournalError: one cannot be read.
         """
         complete = [name for name in self.names() if (self._directory / name / "change.json").exists()]
-        return [change for change in map(self.read, reversed(complete)) if change.state == APPLYING]
+        return [self.read(name) for name in reversed(complete)]
+
+    def interrupted(self) -> list[Change]:
+        """Changes that were begun and neither completed nor taken back; newest first."""
+        return [change for change in self.all() if change.state == APPLYING]
+
+    def later(self, than: Change) -> list[Change]:
+        """Changes in effect that were made after this one and are no undoings; newest first."""
+        known = self.all()
+        newer = known[: [change.id for change in known].index(than.id)]
+        return [change for change in newer if change.state == APPLIED and not change.undoes]
 
     def last_applied(self) -> Change | None:
         """The newest change that is in effect and is not itself an undoing."""
-        for name in reversed(self.names()):
-            if (self._directory / name / "change.json").exists():
-                change = self.read(name)
-                if change.state == APPLIED and not change.undoes:
-                    return change
-        return None
+        return next((change for change in self.all() if change.state == APPLIED and not change.undoes), None)
 
 
 def _order(name: str) -> tuple[str, int]:

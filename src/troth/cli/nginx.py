@@ -1,6 +1,5 @@
 """``troth nginx``. Exit codes: 0 fine, 1 could not run, 2 findings, differences or failed rows."""
 
-import json
 from typing import Any
 
 import click
@@ -23,7 +22,11 @@ troth nginx apply --config /etc/nginx/troth.toml --yes
 """
 UNDO_EXAMPLES = """
 troth nginx undo --config /etc/nginx/troth.toml
-troth nginx undo 20260102-150405-1f2e --config /etc/nginx/troth.toml
+troth nginx undo 20260102-150405 --config /etc/nginx/troth.toml
+"""
+CHANGES_EXAMPLES = """
+troth nginx changes --config /etc/nginx/troth.toml
+troth nginx changes --config /etc/nginx/troth.toml --json
 """
 DOCTOR_EXAMPLES = """
 troth nginx doctor
@@ -92,22 +95,24 @@ def apply(binary: str, conf: str, prefix: str, config: str, as_json: bool, yes: 
 @COMMON
 @click.argument("identifier", required=False, default="", metavar="[ID]")
 def undo(binary: str, conf: str, prefix: str, config: str, as_json: bool, identifier: str) -> int:
-    """Take back the last change that apply made, or the one named; what others edited since stays."""
-    from troth.agent.apply import undo as take_back
-    from troth.cli.nginx_options import target as target_of
-    from troth.host.terminal import announce
+    """Take back the last change that apply made, or the one named; what others edited since stays.
 
-    target = target_of(binary, conf, prefix, config)
-    outcome = take_back(target.nginx, target.state, identifier, target.reload)
-    if as_json:
-        click.echo(
-            json.dumps({"undone": outcome.identifier, "files": outcome.files, "workers": outcome.workers}, indent=2)
-        )
-    else:
-        announce("Undone", outcome.identifier)
-        for name in outcome.files:
-            announce("Restored", name)
-    return 0
+    Where someone else, or a later change, is in the same lines nothing is changed, and the message says where.
+    """
+    from troth.cli import nginx_changes
+    from troth.cli.nginx_options import target as target_of
+
+    return nginx_changes.undo(target_of(binary, conf, prefix, config), identifier, as_json=as_json)
+
+
+@flags.command("changes", CHANGES_EXAMPLES)
+@COMMON
+def changes(binary: str, conf: str, prefix: str, config: str, as_json: bool) -> int:
+    """List the changes that apply and undo made, newest first: id, when, state, files."""
+    from troth.cli import nginx_changes
+    from troth.cli.nginx_options import target as target_of
+
+    return nginx_changes.changes(target_of(binary, conf, prefix, config), as_json=as_json)
 
 
 @flags.command("prove", PROVE_EXAMPLES)

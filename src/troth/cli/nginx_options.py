@@ -1,5 +1,6 @@
 """What all ``troth nginx`` commands take, and turning it into an nginx and a declaration."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,13 +41,17 @@ DECLARATION = flags.all_of(
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The nginx meant, the declaration (None: none given), and where generated files and state are."""
+    """The nginx meant, the declaration (None: none given), and where generated files and state are.
+
+    `words` are the options that mean the same nginx and state in another command, with a blank before them.
+    """
 
     nginx: "Nginx"
     config: "Config | None"
     include_dir: Path
     state: Path
     reload: tuple[str, ...]
+    words: str = ""
 
 
 def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str, str] | None = None) -> Target:
@@ -70,7 +75,12 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
         loaded = _from_options(declared or {}, nginx.main)
     include_dir = include_directory(loaded, nginx) if loaded is not None else nginx.main.parent / "troth"
     state = loaded.state if loaded is not None else nginx.main.parent / "troth-state"
-    return Target(nginx, loaded, include_dir, state, settings.reload)
+    words = _words(("--nginx", binary), ("-c", conf), ("-p", prefix), ("--config", config))
+    return Target(nginx, loaded, include_dir, state, settings.reload, words)
+
+
+def _words(*options: tuple[str, str]) -> str:
+    return "".join(f" {name} {shlex.quote(value)}" for name, value in options if value)
 
 
 def _from_options(declared: dict[str, str], main: Path) -> "Config | None":

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 
 import click
 
@@ -87,10 +86,11 @@ def apply(one: Target, wanted: Plan, *, yes: bool, as_json: bool) -> int:
         return 1
     outcome = apply_plan(wanted, one.nginx, one.state, one.reload)
     if as_json:
-        click.echo(json.dumps({"changed": True, **asdict(outcome)}, indent=2))
+        facts = {"identifier": outcome.identifier, "files": outcome.files, "workers": outcome.workers}
+        click.echo(json.dumps({"changed": True, **facts}, indent=2))
         return 0
     announce("Applied", outcome.identifier)
     serving = f"new workers serve: {', '.join(map(str, outcome.workers))}" if outcome.workers else "nginx does not run"
     announce("nginx", serving)
-    note(f"Take it back with: troth nginx undo {outcome.identifier}")
+    note(f"Take it back with: troth nginx undo {outcome.identifier}{one.words}")
     return 0
