@@ -1,9 +1,10 @@
 """The nginx that shows the identities, as the agent needs it: test, reload, prove which certificate is on the wire."""
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from troth.agent import AgentError
 from troth.agent.checks import Facts
 from troth.agent.config import Config
 from troth.host import HostError, clock
-from troth.host.files import read_file
+from troth.host.files import locked, read_file
 from troth.host.http import get
 from troth.host.nginx import Nginx, find_nginx
 from troth.host.witness import Shown, Witness
@@ -151,10 +152,10 @@ def _is_serial(text: str, serial: int) -> bool:
 
 def _await_witness(path: Path, port: int, facts: Facts, deadline: float) -> Proof:
     unreachable = time.monotonic() + UNREACHABLE_SECONDS
-    with Witness(path, _shown(), list(facts.chain)) as witness:
+    with witnessing(path, facts.chain, max(deadline - time.monotonic(), 0)) as witness:
         while True:
             reply = get(port, "/", "witness", timeout=5)
-            seen = _parse(reply.body) if reply.status == 200 else ""
+            seen = serial_of_answer(reply.body) if reply.status == 200 else ""
             if seen == str(facts.serial):
                 return Proof("witness", f"nginx showed serial {facts.serial} to the witness")
             now = time.monotonic()
@@ -170,7 +171,19 @@ def _await_witness(path: Path, port: int, facts: Facts, deadline: float) -> Proo
     raise ProofError(f"nginx shows {shows}, expected serial {facts.serial}")
 
 
-def _parse(body: bytes) -> str:
+@contextlib.contextmanager
+def witnessing(path: Path, anchors: Sequence[x509.Certificate], timeout: float) -> Iterator[Witness]:
+    """Listen as the witness at a socket, which one process may do at a time: an agent that proves, or who looks.
+
+    Raises:
+        HostError: another process listens and did not end in time, or the socket cannot be made.
+    """
+    with locked(path, timeout=timeout), Witness(path, _shown(), list(anchors)) as witness:
+        yield witness
+
+
+def serial_of_answer(body: bytes) -> str:
+    """The serial in decimal that a witness reports; empty when it saw none."""
     try:
         return str(json.loads(body).get("serial", ""))
     except (ValueError, AttributeError):

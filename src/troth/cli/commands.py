@@ -76,6 +76,7 @@ COMMANDS = {
         "inspect": ("troth.cli.nginx:inspect", "show which location presents which identity and trusts what"),
         "plan": ("troth.cli.nginx:plan", "show what apply would change"),
         "apply": ("troth.cli.nginx:apply", "make the planned changes, or none of them"),
+        "drift": ("troth.cli.nginx:drift", "compare the declaration with disk, nginx and wire"),
         "undo": ("troth.cli.nginx:undo", "take a change of apply back"),
         "changes": ("troth.cli.nginx:changes", "list what apply and undo changed"),
         "prove": ("troth.cli.nginx:prove", "show on the wire that a location accepts and refuses as it should"),

@@ -20,6 +20,10 @@ APPLY_EXAMPLES = """
 troth nginx apply --config /etc/nginx/troth.toml
 troth nginx apply --config /etc/nginx/troth.toml --yes
 """
+DRIFT_EXAMPLES = """
+troth nginx drift --config /etc/nginx/troth.toml
+troth nginx drift --config /etc/nginx/troth.toml --json
+"""
 UNDO_EXAMPLES = """
 troth nginx undo --config /etc/nginx/troth.toml
 troth nginx undo 20260102-150405 --config /etc/nginx/troth.toml
@@ -89,6 +93,21 @@ def apply(binary: str, conf: str, prefix: str, config: str, as_json: bool, yes: 
 
     target = target_of(binary, conf, prefix, config, values(**declared))
     return work.apply(target, work.plan(target), yes=yes, as_json=as_json)
+
+
+@flags.command("drift", DRIFT_EXAMPLES)
+@COMMON
+@DECLARATION
+def drift(binary: str, conf: str, prefix: str, config: str, as_json: bool, **declared: Any) -> int:
+    """Compare what is declared with what is on disk, loaded by nginx and on the wire; exit 2 when something departs.
+
+    Nothing is changed. Each row that departs says what to do next. nginx does not tell what it has loaded: a file that
+    changed after its workers began is not what they run with; certificates are asked for through the workers.
+    """
+    from troth.cli import nginx_drift
+    from troth.cli.nginx_options import target as target_of
+
+    return nginx_drift.drift(target_of(binary, conf, prefix, config, values(**declared)), as_json=as_json)
 
 
 @flags.command("undo", UNDO_EXAMPLES)

@@ -43,7 +43,8 @@ DECLARATION = flags.all_of(
 class Target:
     """The nginx meant, the declaration (None: none given), and where generated files and state are.
 
-    `words` are the options that mean the same nginx and state in another command, with a blank before them.
+    `words` are the options that mean the same nginx and state in another command, with a blank before them; `again`
+    are those with the declaration's own.
     """
 
     nginx: "Nginx"
@@ -52,6 +53,7 @@ class Target:
     state: Path
     reload: tuple[str, ...]
     words: str = ""
+    again: str = ""
 
 
 def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str, str] | None = None) -> Target:
@@ -76,7 +78,8 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
     include_dir = include_directory(loaded, nginx) if loaded is not None else nginx.main.parent / "troth"
     state = loaded.state if loaded is not None else nginx.main.parent / "troth-state"
     words = _words(("--nginx", binary), ("-c", conf), ("-p", prefix), ("--config", config))
-    return Target(nginx, loaded, include_dir, state, settings.reload, words)
+    again = words if config else words + _words(*((f"--{name}", value) for name, value in (declared or {}).items()))
+    return Target(nginx, loaded, include_dir, state, settings.reload, words, again)
 
 
 def _words(*options: tuple[str, str]) -> str:

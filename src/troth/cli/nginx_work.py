@@ -2,19 +2,24 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
-from troth.agent.apply import apply_plan, read_config
+from troth.agent.apply import apply_plan, read_config, read_unverified
 from troth.agent.config import Config as Declared
+from troth.agent.config import Location
 from troth.agent.proxy import witness_directory
+from troth.agent.shadow import check_in_shadow
 from troth.cli.nginx_options import Target, required
-from troth.errors import UsageError
+from troth.errors import TrothError, UsageError
 from troth.host.files import read_file
+from troth.host.nginx import NginxTestError
 from troth.host.ports import lasting_port
 from troth.host.terminal import announce, confirm, note
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
+from troth.nginx.tree import Config
 
 
 def plan(one: Target) -> Plan:
@@ -24,12 +29,38 @@ def plan(one: Target) -> Plan:
         TrothError: nginx refuses the present configuration, or a declaration does not fit it.
     """
     declared = required(one)
-    config = read_config(one.nginx)
-    identities = {i.name: Identity(i.name, str(i.certificate), str(i.key), str(i.trust)) for i in declared.identities}
+    try:
+        config = read_config(one.nginx)
+    except NginxTestError as refusal:
+        return _mend(one, declared, refusal)
     _check_files(declared)
+    return plan_of(one, declared, config, declared.locations)
+
+
+def _mend(one: Target, declared: Declared, refusal: NginxTestError) -> Plan:
+    """The plan by our own reading, where lines or files of ours are what nginx misses and it takes the result.
+
+    Raises:
+        NginxTestError: the refusal, where our lines are not its cause.
+    """
+    try:
+        found = plan_of(one, declared, read_unverified(one.nginx), declared.locations)
+        check_in_shadow(one.nginx, {**found.before, **found.after()})
+    except TrothError:
+        raise refusal from None
+    return replace(found, notes=(f"{refusal.message}; it takes it with these changes", *found.notes))
+
+
+def plan_of(one: Target, declared: Declared, config: Config, locations: Sequence[Location]) -> Plan:
+    """The plan for some of the declared locations on a configuration.
+
+    Raises:
+        NginxError: one of them does not fit it.
+    """
+    identities = {i.name: Identity(i.name, str(i.certificate), str(i.key), str(i.trust)) for i in declared.identities}
     wanted = [
         Declaration(location.server, location.path, identities[location.identity], location.upstream, location.name)
-        for location in declared.locations
+        for location in locations
     ]
     used = [identities[name] for name in dict.fromkeys(location.identity for location in declared.locations)]
     witnesses = Witnesses(str(witness_directory(declared)), _witness_ports(one, [i.name for i in used]))

@@ -4,12 +4,14 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from troth.host import HostError
 
 MAX_READ_BYTES = 16 * 1024 * 1024
+LOCK_POLL_SECONDS = 0.02
 
 
 class FileError(HostError):
@@ -122,11 +124,13 @@ def sync_directory(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, timeout: float | None = None) -> Iterator[None]:
     """Hold the lock of a file's directory; a directory has no content to spoil and needs no extra file.
 
+    `timeout` is how many seconds to wait for another holder at most; None means as long as it takes.
+
     Raises:
-        FileError: there is no such directory.
+        FileError: there is no such directory, or the other holder did not end in time.
     """
     directory = follow(path).absolute().parent
     try:
@@ -134,10 +138,26 @@ def locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise FileError(f"cannot write {path}: directory {directory}: {reason(error)}") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if timeout is None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        else:
+            _lock_within(descriptor, timeout, directory)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock_within(descriptor: int, timeout: float, directory: Path) -> None:
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise FileError(f"another program is at work in {directory}") from None
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return
 
 
 def follow(path: Path) -> Path:

@@ -278,13 +278,22 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def outgoing(master: int) -> list[int]:
+    """The workers of a master that finish what they have begun, and accept nothing new."""
+    return [pid for pid in children(master) if _OUTGOING in _title(pid)]
+
+
 def _serves(pid: int) -> bool:
     """A worker says in its title what it is doing."""
-    try:
-        title = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    title = _title(pid)
     return b"worker process" in title and _OUTGOING not in title
+
+
+def _title(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def _until(condition: Callable[[], bool], problem: str) -> None:
