@@ -26,6 +26,7 @@ SECTIONS = (
     "provisioners",
     "commands",
     "configured",
+    "handmade",
 )
 
 

@@ -235,6 +235,15 @@ class Issuer:
     signature: Callable[[bytes], bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Myself:
+    """What signs a certificate that is its own issuer: no authority key identifier (RFC 5280 §4.2.1.1)."""
+
+    name: bytes
+    algorithm: bytes
+    signature: Callable[[bytes], bytes]
+
+
 def issuer_of(certificate: x509.Certificate, key: PrivateKey) -> Issuer:
     """An issuer with its authority key identifier (its subject key id) and signature algorithm."""
     try:
@@ -243,11 +252,11 @@ def issuer_of(certificate: x509.Certificate, key: PrivateKey) -> Issuer:
         identifier = subject_key_id(key.public_key())
     value = x509.AuthorityKeyIdentifier(identifier, None, None).public_bytes()
     extension = der.extension(x509.AuthorityKeyIdentifier.oid.dotted_string, value)
-    algorithm, signature = _signer(key)
+    algorithm, signature = signer_of(key)
     return Issuer(certificate, key, certificate.subject.public_bytes(), extension, algorithm, signature)
 
 
-def _signer(key: PrivateKey) -> tuple[bytes, Callable[[bytes], bytes]]:
+def signer_of(key: PrivateKey) -> tuple[bytes, Callable[[bytes], bytes]]:
     """The AlgorithmIdentifier (RFC 5758, 4055, 8410) and how to sign."""
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return der.sequence(der.object_id("1.3.101.112")), key.sign
@@ -271,7 +280,7 @@ def digest_for(key: PrivateKey) -> Digest | None:
     return hashes.SHA256()
 
 
-def sign_der(prepared: Prepared, issuer: Issuer) -> bytes:
+def sign_der(prepared: Prepared, issuer: Issuer | Myself) -> bytes:
     """Assemble the TBSCertificate (RFC 5280 §4.1) and sign it once.
 
     cryptography's builder takes three times as long as the signature itself; a property test holds this assembly

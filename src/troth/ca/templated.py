@@ -132,7 +132,26 @@ def extensions_of(
         ]
         return (*made, *(one for _, one in custom), *((provisioner,) if provisioner is not None else ()))
     except (ValueError, TypeError, AttributeError, binascii.Error) as error:
-        raise CAError(f"certificate template: {error}") from error
+        raise CAError(f"certificate template: {str(error).rstrip('.')}") from error
+
+
+def requested_extensions(described: Mapping[str, Any], *, critical_names: bool) -> tuple[bytes, ...]:
+    """The extensions that a request asks for, encoded: names, usages and constraints, then ``extensions``.
+
+    Raises:
+        CAError: a member is malformed.
+    """
+    try:
+        custom = [_custom(one) for one in _list(described, "extensions")]
+        makers: tuple[tuple[str, Callable[[], x509.ExtensionType | None], bool], ...] = (
+            ("2.5.29.19", lambda: _basic(described), True),
+            ("2.5.29.37", lambda: _purposes(described), False),
+            ("2.5.29.15", lambda: _key_usage(described), True),
+            (_SAN, lambda: _names(described), critical_names),
+        )
+        return (*_made(makers, {dotted for dotted, _ in custom}), *(one for _, one in custom))
+    except (ValueError, TypeError, AttributeError, binascii.Error) as error:
+        raise CAError(f"certificate template: {str(error).rstrip('.')}") from error
 
 
 def _made(

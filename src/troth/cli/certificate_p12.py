@@ -67,16 +67,14 @@ def p12(
 def _pair(crt_path: str, key_path: str) -> tuple[list[Any], Any]:
     from pathlib import Path
 
-    from troth.cli.key_secrets import given_password
+    from troth.cli.key_secrets import read_private_key
     from troth.errors import UsageError
     from troth.host.files import read_file
-    from troth.x509.keys import key_matches, parse_private_key
+    from troth.x509.keys import key_matches
     from troth.x509.pem import parse_certificates
 
     chain = parse_certificates(read_file(Path(crt_path)), crt_path)
-    data = read_file(Path(key_path))
-    question = f"Please enter the password to decrypt {key_path}"
-    key = parse_private_key(data, given_password("", question) if b"ENCRYPTED" in data else None, key_path)
+    key = read_private_key(key_path, "")
     if not key_matches(chain[0], key):
         raise UsageError(f"key {key_path} does not belong to certificate {crt_path}")
     return chain, key

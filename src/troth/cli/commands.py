@@ -8,7 +8,7 @@ GROUPS = {
     "ca": "run a certificate authority, and get, renew and revoke its certificates",
     "ca provisioner": "see and change who may ask the authority for certificates",
     "ca policy": "see and change which names the authority may certify",
-    "certificate": "look at certificates and check them",
+    "certificate": "make certificates, look at them, check them and install them",
     "crypto": "make keys, and change their passwords",
     "crypto jwk": "make and look at JSON web keys",
     "nginx": "see, plan, apply and prove the identities that nginx shows and trusts",
@@ -60,6 +60,8 @@ COMMANDS = {
         "bundle": ("troth.cli.certificate_files:bundle", "put a certificate and its issuer into one file"),
         "key": ("troth.cli.certificate_files:key", "print the public key of a certificate or request"),
         "format": ("troth.cli.certificate_files:reformat", "turn PEM into DER and DER into PEM"),
+        "create": ("troth.cli.certificate_create:create", "make a certificate or request with a key of its own"),
+        "sign": ("troth.cli.certificate_sign:sign", "sign a request with an issuer's key"),
         "p12": ("troth.cli.certificate_p12:p12", "package a certificate and key as PKCS #12"),
     },
     "crypto": {

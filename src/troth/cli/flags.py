@@ -94,22 +94,18 @@ def _readable_time(context: click.Context, option: click.Parameter, value: str) 
     return value
 
 
-VALIDITY = all_of(
-    click.option(
-        "--not-before",
-        metavar="TIME",
-        default="",
-        callback=_readable_time,
-        help="Start: RFC 3339 time, or a duration from now.",
-    ),
-    click.option(
-        "--not-after",
-        metavar="TIME",
-        default="",
-        callback=_readable_time,
-        help="End: RFC 3339 time, or a duration from the start.",
-    ),
-)
+def _validity(counted_from: str) -> Decorator[Any]:
+    start, end = (
+        "Start: RFC 3339 time, or a duration from now.",
+        f"End: RFC 3339 time, or a duration from {counted_from}.",
+    )
+    return all_of(
+        click.option("--not-before", metavar="TIME", default="", callback=_readable_time, help=start),
+        click.option("--not-after", metavar="TIME", default="", callback=_readable_time, help=end),
+    )
+
+
+VALIDITY, VALIDITY_FROM_NOW = _validity("the start"), _validity("now")
 KEY_KIND = all_of(
     click.option("--kty", metavar="TYPE", default="EC", help="Key type: EC (default), RSA or OKP."),
     click.option("--curve", "--crv", "curve", metavar="NAME", default="", help="P-256, P-384, P-521 or Ed25519."),

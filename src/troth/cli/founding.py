@@ -129,13 +129,14 @@ def create(names: init.Names, root_file: str, key_file: str, key_password_file: 
         kept = None
     else:
         root_key = generate_key()
-        root = init.create_root(names.name, root_key, _serial(), now)
+        root = init.create_root(names.name, root_key, new_serial(), now)
         kept = root_key
-    intermediate = init.create_intermediate(names.name, intermediate_key, root, root_key, _serial(), now)
+    intermediate = init.create_intermediate(names.name, intermediate_key, root, root_key, new_serial(), now)
     return Created(root, kept, intermediate, intermediate_key)
 
 
-def _serial() -> int:
+def new_serial() -> int:
+    """127 random bits, never nothing (RFC 5280 §4.1.2.2)."""
     return secrets.randbits(127) | 1
 
 

@@ -1,11 +1,15 @@
 """The password a private key is written under, and the flags that say there shall be none."""
 
+from pathlib import Path
+
 import click
 
 from troth.cli import flags
 from troth.cli.founding import read_password
 from troth.errors import UsageError
+from troth.host.files import read_file
 from troth.host.terminal import ask_password as ask_secret
+from troth.x509.keys import PrivateKey, parse_private_key
 
 PASSWORD_FILE = click.option("--password-file", metavar="FILE", default="", help="File with the key's password.")
 NO_PASSWORD = flags.all_of(
@@ -43,3 +47,15 @@ def new_password(password_file: str, no_password: bool, insecure: bool, path: st
     if no_password:
         return None
     return given_password(password_file, f"Please enter the password to encrypt {path}")
+
+
+def read_private_key(path: str, password_file: str, *, flag: str = "--password-file") -> PrivateKey:
+    """The private key of a PEM or DER file, its password from a file or the terminal where it is encrypted.
+
+    Raises:
+        TrothError: it cannot be read, or the password is wrong.
+    """
+    data = read_file(Path(path))
+    question = f"Please enter the password to decrypt {path}"
+    password = given_password(password_file, question, flag=flag) if b"ENCRYPTED" in data else None
+    return parse_private_key(data, password, path)

@@ -1,6 +1,6 @@
 """RFC 2986 certificate requests: make one as step's clients do, and read one strictly."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -23,6 +23,8 @@ _ECDSA = {
 }
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")  # RFC 2985 §5.4.2
 _ALTERNATIVE_NAMES = der.object_id(x509.SubjectAlternativeName.oid.dotted_string)
+_ATTRIBUTES_TAG = 0xA0
+_NO_ALGORITHM = der.sequence(der.object_id("1.2.840.10045.4.3.2"))
 LABELS = ("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")
 
 
@@ -38,6 +40,24 @@ def create_request(key: PrivateKey, common_name: str, names: Sequence[str]) -> x
     if general:
         builder = builder.add_extension(x509.SubjectAlternativeName(general), critical=not common_name)
     return builder.sign(key, None if isinstance(key, Ed25519PrivateKey) else hashes.SHA256())
+
+
+def assemble_request(
+    subject: bytes,
+    key: bytes,
+    extensions: Sequence[bytes],
+    algorithm: bytes = _NO_ALGORITHM,
+    signature: Callable[[bytes], bytes] = lambda _: b"",
+) -> x509.CertificateSigningRequest:
+    """A CertificationRequest (RFC 2986 §4.1, RFC 2985 §5.4.2) of encoded parts; unsigned unless told how.
+
+    Raises:
+        ValueError: the parts do not make a request that can be read.
+    """
+    asked = der.sequence(der.object_id(_EXTENSION_REQUEST.dotted_string), der.tlv(der.SET, der.sequence(*extensions)))
+    attributes = der.tlv(_ATTRIBUTES_TAG, asked if extensions else b"")
+    body = der.sequence(der.integer(0), subject, key, attributes)
+    return x509.load_der_x509_csr(der.sequence(body, algorithm, der.bit_string(signature(body))))
 
 
 def parse_request(data: bytes, what: str = "certificate request") -> x509.CertificateSigningRequest:
