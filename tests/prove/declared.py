@@ -104,7 +104,7 @@ def site(build: str) -> Iterator[Site]:
         upstream = (
             f"    server {{ listen 127.0.0.1:{up} ssl; ssl_protocols TLSv1.2 TLSv1.3;\n"
             f"    ssl_certificate {server.certificate}; ssl_certificate_key {server.key};\n"
-            f"    ssl_client_certificate {pki.trust}; ssl_verify_client optional_no_ca; ssl_verify_depth 2;\n"
+            f"    ssl_client_certificate {pki.trust}; ssl_verify_client on; ssl_verify_depth 2;\n"
             "    location / { return 200 $ssl_client_serial; } }\n"
         )
         (directory / "nginx.conf").write_text(frame(directory, f"    include {found.file};\n{upstream}"))

@@ -1,0 +1,139 @@
+"""All ``troth nginx`` commands take the same options and end with the same codes: 0 fine, 1 could not run, 2 findings,
+differences or failed rows. A new command is held to it by being listed in `COMMANDS`."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.prove.declared import Site
+from tests.prove.declared import site as declared_site
+from troth.cli import app
+from troth.cli.commands import COMMANDS
+from troth.cli.group import load_command
+
+NAMES = sorted(COMMANDS["nginx"])
+COMMON = {"--nginx": "PATH", "-c": "FILE", "-p": "PREFIX", "--config": "FILE", "--json": None}
+# What each needs besides the common options to do its work; commands that only need those are not listed.
+WORDS = {"apply": ["--yes"], "rotate": ["shop"]}
+# On a site on which everything is applied and in order.
+FINE = {
+    "inspect": ["--fail-on", "error"],
+    "plan": [],
+    "apply": ["--yes"],
+    "drift": [],
+    "prove": [],
+    "doctor": ["--location", "/one"],
+    "changes": [],
+    "undo": [],
+}
+# On a site on which nothing was applied yet, and whose upstream asks for a certificate.
+WANTING = {"inspect": [], "plan": [], "drift": [], "prove": ["--location", "/one"], "doctor": ["--why", "unchecked"]}
+
+
+@pytest.fixture(scope="module", params=["bundled", "system"])
+def plain(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Nothing is applied."""
+    with declared_site(request.param) as found:
+        yield found
+
+
+@pytest.fixture(scope="module", params=["bundled", "system"])
+def applied(request: pytest.FixtureRequest) -> Iterator[Site]:
+    """Everything is applied."""
+    with declared_site(request.param) as found:
+        found.done("apply", "--yes")
+        yield found
+
+
+def options(name: str) -> dict[str, click.Option]:
+    command = load_command("nginx", name)
+    assert isinstance(command, click.Command)
+    return {word: one for one in command.params if isinstance(one, click.Option) for word in one.opts}
+
+
+def words(site: Site, name: str, *more: str) -> list[str]:
+    return ["nginx", name, *site.options, "--config", str(site.toml), *more]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_common_options_are_the_same(name: str) -> None:
+    found = options(name)
+    assert set(COMMON) <= set(found), f"{name} lacks {set(COMMON) - set(found)}"
+    for word, metavar in COMMON.items():
+        assert found[word].help == options("inspect")[word].help
+        assert metavar is None or found[word].metavar == metavar
+    assert found["--json"].is_flag and not any(found[word].required for word in COMMON)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_options_that_name_a_location_are_the_same(name: str) -> None:
+    found, wanted = options(name), options("plan")
+    for word in ("--server", "--location", "--identity", "--cert", "--key", "--trust", "--upstream", "--name"):
+        if word in found and word in wanted:
+            assert (found[word].help, found[word].metavar) == (wanted[word].help, wanted[word].metavar), word
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--nginx", "/nowhere/nginx"], "nginx /nowhere/nginx is not a program"),
+        (["--config", "/nowhere/troth.toml"], "/nowhere/troth.toml does not exist"),
+        (["--nope"], "no such option"),
+    ],
+)
+def test_what_cannot_run_exits_1_and_says_why_on_stderr_alone(
+    name: str, wrong: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = app.run(["nginx", name, "-p", str(tmp_path), *wrong, *WORDS.get(name, []), "--json"])
+    said = capsys.readouterr()
+    assert code == 1, said
+    assert said.out == ""
+    assert said.err.startswith("error: ") and message in said.err
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("inspect", 1), ("prove", 1), ("doctor", 2), ("changes", 0), ("undo", 1)]
+)
+def test_a_main_file_that_does_not_exist(
+    name: str, expected: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The doctor names it as the cause; the journal of changes is beside it and does not need it."""
+    assert app.run(["nginx", name, "-p", str(tmp_path), "-c", str(tmp_path / "none.conf")]) == expected
+    said = capsys.readouterr()
+    assert ("error: " in said.err) is (expected == 1)
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name in FINE and name != "undo"])
+def test_what_is_fine_exits_0_with_json(name: str, applied: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    code = app.run(words(applied, name, *FINE[name], "--json"))
+    said = capsys.readouterr()
+    assert code == 0, said
+    json.loads(said.out)
+
+
+@pytest.mark.parametrize("name", sorted(WANTING))
+def test_what_is_wanting_exits_2_with_json(name: str, plain: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    code = app.run(words(plain, name, *WANTING[name], "--json"))
+    said = capsys.readouterr()
+    assert code == 2, said
+    json.loads(said.out)
+
+
+def test_undo_exits_0_and_then_there_is_nothing_left(capsys: pytest.CaptureFixture[str]) -> None:
+    with declared_site("bundled") as site:
+        site.done("apply", "--yes")
+        assert app.run(words(site, "undo", "--json")) == 0
+        json.loads(capsys.readouterr().out)
+        assert app.run(words(site, "undo", "--json")) == 1
+        said = capsys.readouterr()
+        assert said.out == "" and "there is nothing to undo" in said.err
+
+
+def test_every_command_is_held_to_its_codes() -> None:
+    """`rotate` is tested with the load it measures under."""
+    assert set(NAMES) - {"rotate"} <= set(FINE), "add the command to FINE, and to WANTING where it can exit 2"
