@@ -67,7 +67,7 @@ def identity_rows(
         sighting: whom its witness saw.
         now: the moment, for its dates.
         steps: commands by name: ``renew``, ``reload``.
-        used: whether a location shows it; nginx reads the files of no other.
+        used: whether nginx reads its files.
     """
     identity, material = kept.identity, kept.material
     declared = identity.subject or str(identity.certificate)

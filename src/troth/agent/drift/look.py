@@ -48,7 +48,7 @@ def find_drift(nginx: Nginx, wanted: Wanted, now: datetime) -> list[Row]:
     world = observe(nginx)
     changes = Journal(wanted.state / "changes").all()
     kept = {identity.name: keep(identity) for identity in wanted.declared.identities}
-    used = {location.identity for location in wanted.declared.locations}
+    used = {name for name in kept if str(wanted.include_dir / f"identity-{name}.conf") in world.config.files}
     directory = witness_directory(wanted.declared)
     sightings = {
         name: see(name, wanted.include_dir, directory, one.anchors)
