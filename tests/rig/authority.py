@@ -107,6 +107,13 @@ class Served:
         return self.process.wait(20)
 
 
+def provisioner_key(directory: Path) -> SigningKey:
+    """The key of the first provisioner of an authority's directory."""
+    raw = json.loads((directory / "config" / "ca.json").read_text())
+    opened = decrypt_provisioner_key(raw["authority"]["provisioners"][0]["encryptedKey"], PASSWORD.encode())
+    return SigningKey(PROVISIONER, opened["kid"], opened)
+
+
 @contextlib.contextmanager
 def founded(directory: Path) -> Iterator[Served]:
     """A new authority, not yet started; whatever runs at the end is ended."""
@@ -118,9 +125,7 @@ def founded(directory: Path) -> Iterator[Served]:
     environment = {**os.environ, "STEPPATH": str(directory)}
     command = [sys.executable, "-c", MAIN, "ca", "init", *flags]
     subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
-    raw = json.loads((directory / "config" / "ca.json").read_text())
-    opened = decrypt_provisioner_key(raw["authority"]["provisioners"][0]["encryptedKey"], PASSWORD.encode())
-    served = Served(directory, port, SigningKey(PROVISIONER, opened["kid"], opened))
+    served = Served(directory, port, provisioner_key(directory))
     try:
         yield served
     finally:

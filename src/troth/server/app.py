@@ -32,6 +32,7 @@ READ_TIMEOUT_SECONDS = 15.0
 MAX_REQUEST_ID = 128
 _JSON = {"Content-Type": "application/json"}
 PEM_TYPE = "application/x-pem-file"
+CRL_TYPE = "application/pkix-crl"
 _UNAUTHORIZED = "The request is not authorized; the log of the certificate authority says why."
 _INTERNAL = "The certificate authority could not complete the request; its log says why."
 _STATUSES: tuple[tuple[type[TrothError], int], ...] = (
@@ -44,6 +45,19 @@ _STATUSES: tuple[tuple[type[TrothError], int], ...] = (
     (NotFoundError, 404),
     (UnsupportedError, 501),
 )
+_NO_SSH = "SSH certificates are not served"
+_NO_ACME = "ACME is not served: this authority lists its ACME provisioners, and issues for tokens only"
+# What step-ca has and clients may ask for; an answer that says so is clearer than that of an unknown path.
+ABSENT = {
+    "/admin/{rest:.*}": "the administration interface is not served",
+    "/ssh/{rest:.*}": _NO_SSH,
+    "/1.0/ssh/{rest:.*}": _NO_SSH,
+    "/sign-ssh": _NO_SSH,
+    "/1.0/sign-ssh": _NO_SSH,
+    "/acme/{rest:.*}": _NO_ACME,
+    "/2.0/acme/{rest:.*}": _NO_ACME,
+    "/scep/{rest:.*}": "SCEP is not served",
+}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
@@ -59,9 +73,8 @@ def create_app(service: Service, log: Log) -> web.Application:
     app[SERVICE], app[LOG], app[INSTANCE] = service, log, f"{uuid.uuid4()}"[:24]
     for prefix in ("", "/1.0"):
         _add_routes(app.router, prefix)
-    app.router.add_route("*", "/admin/{rest:.*}", _absent("the administration interface is not served"))
-    app.router.add_route("*", "/ssh/{rest:.*}", _absent("SSH certificates are not served"))
-    app.router.add_route("*", "/sign-ssh", _absent("SSH certificates are not served"))
+    for path, message in ABSENT.items():
+        app.router.add_route("*", path, _absent(message))
     return app
 
 
@@ -224,7 +237,7 @@ async def revocation_list(request: web.Request) -> web.Response:
     as_pem = "pem" in request.query
     response = web.Response(
         body=der_to_pem(found.der, "X509 CRL").encode() if as_pem else found.der,
-        content_type=PEM_TYPE if as_pem else "application/pkix-crl",
+        content_type=PEM_TYPE if as_pem else CRL_TYPE,
     )
     response.headers["Expires"] = format_datetime(found.ends.replace(microsecond=0), usegmt=True)
     response.headers["Content-Disposition"] = f'attachment; filename="crl.{"pem" if as_pem else "crl"}"'

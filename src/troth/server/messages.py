@@ -1,6 +1,7 @@
 """What clients send, read strictly into values; unknown members are ignored, as step-ca does."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from troth.ca.validity import Wish, parse_wish
 
 REASON_CODES = range(11)
 MAX_SERIAL_BITS = 160
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
 class SignMessage(NamedTuple):
@@ -78,7 +80,10 @@ def parse_revoke(body: bytes) -> RevokeMessage:
     if isinstance(code, bool) or not isinstance(code, int) or code not in REASON_CODES:
         raise MalformedError("reasonCode out of bounds: expected 0 to 10")
     serial = parse_serial(text)
-    if value.get("passive") is not True:
+    passive = value.get("passive")
+    if passive is not None and not isinstance(passive, bool):
+        raise MalformedError("passive is neither true nor false")
+    if not passive:
         raise UnsupportedError("non-passive revocation is not implemented: expected passive to be true")
     return RevokeMessage(serial, _text(value, "ott"), code, _text(value, "reason")[:1024])
 
@@ -104,10 +109,9 @@ def parse_limit(text: str) -> int:
     """The ``limit`` of a listing; empty is 0. Raises: MalformedError: it is not a number."""
     if not text:
         return 0
-    try:
-        return int(text)
-    except ValueError as error:
-        raise MalformedError(f"limit {text[:40]!r} is not a number") from error
+    if not _NUMBER.fullmatch(text):
+        raise MalformedError(f"limit {text[:40]!r} is not a number")
+    return int(text)
 
 
 def _text(value: Mapping[str, Any], name: str) -> str:
