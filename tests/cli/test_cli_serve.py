@@ -64,7 +64,9 @@ def test_a_context_says_which_authority_is_meant(served: Served, tmp_path: Path)
     assert f"{base_of(served)}/config/ca.json does not exist" in refused(served)
 
 
-@pytest.mark.parametrize("name", ["production", "broken"])
-def test_an_unknown_context_is_refused_even_with_a_file(served: Served, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "why"), [("production", "not found"), ("broken", "expected an object of profile and authority")]
+)
+def test_an_unknown_context_is_refused_even_with_a_file(served: Served, name: str, why: str) -> None:
     message = refused(served, str(served.configuration), "--context", name)
-    assert f"context '{name}' not found" in message and "staging" in message
+    assert f"context {name!r}" in message and why in message and "contexts.json" in message

@@ -27,6 +27,7 @@ SECTIONS = (
     "commands",
     "configured",
     "handmade",
+    "contexts",
 )
 
 

@@ -12,7 +12,7 @@ from troth.client.authority import Authority, Chain, fetch_root
 from troth.client.enroll import enroll, renew
 from troth.host.files import read_file
 from troth.host.generations import Material
-from troth.host.steppath import StepPath, step_base
+from troth.host.steppath import StepPath, authority_base
 from troth.x509.keys import PrivateKey, generate_key, parse_private_key, private_key_to_pem
 from troth.x509.pem import bundle_to_pem, to_pem
 from troth.x509.requests import create_request, request_to_pem
@@ -93,7 +93,7 @@ def connect(source: Source) -> Authority:
         return Authority.at(source.url, read_file(source.root).decode("utf-8", "replace"))
     if source.fingerprint:
         return Authority.at(source.url, to_pem(fetch_root(source.url, source.fingerprint)))
-    bootstrapped = StepPath(step_base()).root_certificate
+    bootstrapped = StepPath(authority_base()).root_certificate
     if not bootstrapped.exists():
         raise CredentialError(
             f"nothing says which root {source.url} must have",

@@ -1,14 +1,25 @@
 """``troth path`` and ``troth version``."""
 
+import click
+
 from troth.cli import flags
 
+PATH_EXAMPLES = """
+troth path
+troth path --profile
+"""
 
-@flags.command("path", "troth path")
-def path() -> None:
-    """Print the step path: $STEPPATH, or ~/.step."""
-    from troth.host.steppath import step_base
 
-    print(step_base())
+@flags.command("path", PATH_EXAMPLES)
+@click.option("--base", is_flag=True, help="The step path itself, whatever the context.")
+@click.option("--profile", is_flag=True, help="The directory of the context's profile.")
+def path(base: bool, profile: bool) -> None:
+    """Print where the files of the authority in use are: the context's directory, or without contexts the step path
+    ($STEPPATH, or ~/.step).
+    """
+    from troth.host.steppath import authority_base, profile_base, step_base
+
+    print(step_base() if base else profile_base() if profile else authority_base())
 
 
 @flags.command("version", "troth version")

@@ -7,6 +7,7 @@ from troth.cli import flags
 EXAMPLES = """
 troth ca init
 troth ca init --name "Example" --dns ca.internal --address :9000 --provisioner admin --password-file password.txt
+troth ca init --name "Staging" --dns ca.staging --address :9001 --provisioner admin --password-file password.txt --context staging
 troth ca init --name "Example" --dns ca.internal,10.0.0.2 --address :443 --provisioner admin --password-file password.txt --acme
 """  # noqa: E501 - a command is as long as it is
 
@@ -32,6 +33,7 @@ troth ca init --name "Example" --dns ca.internal,10.0.0.2 --address :443 --provi
 @click.option("--acme", is_flag=True, help="Add an ACME provisioner named acme.")
 @click.option("--pki", is_flag=True, help="Only certificates and keys, no configuration.")
 @click.option("--no-db", is_flag=True, help="Leave the database out of ca.json (step-ca then keeps nothing).")
+@flags.CONTEXT_NAMES
 @flags.FORCE
 def init(
     name: str,
@@ -49,22 +51,28 @@ def init(
     pki: bool,
     no_db: bool,
     force: bool,
+    **names_of_context: str,
 ) -> None:
     """Create a certificate authority: a root, an intermediate and a first provisioner, in the files that step-ca and
-    troth share, below the step path ($STEPPATH, or ~/.step).
+    troth share, below the step path ($STEPPATH, or ~/.step), or below the directory of a new context.
 
     Asks for what is not given, and for nothing when everything is.
     """
     from troth.cli import founding
+    from troth.cli.naming import context_to_make, make_context
+    from troth.host.steppath import step_base
 
-    step = founding.step_directory(force=force)
     founding.check_deployment(deployment_type)
     names = founding.ask_names(name, dns, address, provisioner, pki=pki)
+    context = context_to_make(names_of_context, names.dns[0])
+    base = step_base() if context is None else context.authority_path(step_base())
+    step = founding.step_directory(base, force=force)
     password = founding.ask_password(password_file)
     provisioner_password = founding.read_password(provisioner_password_file) or password
     authority = founding.create(names, root, key, key_password_file)
     founding.write_hierarchy(step, authority, password)
-    if pki:
-        return founding.announce(step, authority)
-    founding.write_configuration(step, authority, names, provisioner_password, with_ca_url, acme=acme, db=not no_db)
-    return founding.announce(step, authority)
+    if not pki:
+        founding.write_configuration(step, authority, names, provisioner_password, with_ca_url, acme=acme, db=not no_db)
+    if context is not None:
+        make_context(context)
+    founding.announce(step, authority)

@@ -9,6 +9,7 @@ GROUPS = {
     "ca provisioner": "see and change who may ask the authority for certificates",
     "ca policy": "see and change which names the authority may certify",
     "certificate": "make certificates, look at them, check them and install them",
+    "context": "see and choose which authority is meant",
     "crypto": "make keys, and change their passwords",
     "crypto jwk": "make and look at JSON web keys",
     "nginx": "see, plan, apply and prove the identities that nginx shows and trusts",
@@ -19,6 +20,7 @@ COMMANDS = {
     "": {
         "ca": ("", GROUPS["ca"]),
         "certificate": ("", GROUPS["certificate"]),
+        "context": ("", GROUPS["context"]),
         "crypto": ("", GROUPS["crypto"]),
         "nginx": ("", GROUPS["nginx"]),
         "agent": ("", GROUPS["agent"]),
@@ -62,7 +64,15 @@ COMMANDS = {
         "format": ("troth.cli.certificate_files:reformat", "turn PEM into DER and DER into PEM"),
         "create": ("troth.cli.certificate_create:create", "make a certificate or request with a key of its own"),
         "sign": ("troth.cli.certificate_sign:sign", "sign a request with an issuer's key"),
+        "install": ("troth.cli.certificate_install:install", "make this machine trust a root certificate"),
+        "uninstall": ("troth.cli.certificate_install:uninstall", "make this machine distrust a root certificate"),
         "p12": ("troth.cli.certificate_p12:p12", "package a certificate and key as PKCS #12"),
+    },
+    "context": {
+        "current": ("troth.cli.context:current", "print the name of the current context"),
+        "list": ("troth.cli.context:list_contexts", "list the contexts"),
+        "select": ("troth.cli.context:select", "make a context the current one"),
+        "remove": ("troth.cli.context:remove", "remove a context and its files"),
     },
     "crypto": {
         "keypair": ("troth.cli.crypto_keypair:keypair", "make a key pair in PEM"),

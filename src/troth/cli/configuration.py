@@ -9,7 +9,7 @@ from typing import Any
 from troth.ca.editing import read_object
 from troth.errors import TrothError, UsageError
 from troth.host.files import FileError, locked, read_file, write_file
-from troth.host.steppath import StepPath, step_base
+from troth.host.steppath import StepPath, authority_base
 from troth.host.terminal import announce, note
 
 Change = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -21,7 +21,7 @@ def ca_config(given: str) -> Path:
     Raises:
         UsageError: there is no such file.
     """
-    path = Path(given) if given else StepPath(step_base()).ca_config
+    path = Path(given) if given else StepPath(authority_base()).ca_config
     if not path.is_file():
         hint = "run it where the authority's files are, or name the file with --ca-config"
         raise UsageError(f"configuration {path} does not exist", hint=hint)

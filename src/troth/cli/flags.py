@@ -116,6 +116,11 @@ SET = all_of(
     click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Template data; repeatable."),
     click.option("--set-file", metavar="FILE", default="", help="JSON file with template data."),
 )
+CONTEXT_NAMES = all_of(
+    click.option("--context", metavar="NAME", default="", help="Name of the context to make, and to select."),
+    click.option("--profile", metavar="NAME", default="", help="Directory of its profile; else as the context."),
+    click.option("--authority", metavar="NAME", default="", help="Directory of its authority; else as the context."),
+)
 HOOKS = all_of(
     click.option("--exec", "exec_command", metavar="COMMAND", default="", help="Run this after success (no shell)."),
     click.option("--pid", type=int, default=0, help="Signal this process after success."),

@@ -28,13 +28,13 @@ class Created:
     intermediate_key: PrivateKey
 
 
-def step_directory(*, force: bool) -> StepPath:
-    """The step path, refused when it already holds an authority.
+def step_directory(base: Path, *, force: bool) -> StepPath:
+    """The files of a new authority below a directory, refused when it already holds one.
 
     Raises:
         UsageError: there is one and `force` is not set.
     """
-    step = StepPath(step_base().absolute())
+    step = StepPath(base.absolute())
     existing = [p for p in (step.ca_config, step.intermediate_key, step.root_key) if p.exists()]
     if existing and not force:
         raise UsageError(
@@ -146,7 +146,7 @@ def write_hierarchy(step: StepPath, created: Created, password: bytes) -> None:
     Raises:
         FileError: a file cannot be written.
     """
-    for directory in (step.base, step.certs, step.secrets, step.config):
+    for directory in (step_base(), step.base, step.certs, step.secrets, step.config):
         make_directory(directory)
     if created.root_key is not None:
         write_file(step.root_key, private_key_to_pem(created.root_key, password))

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,12 +13,15 @@ from click.shell_completion import CompletionItem
 from troth.cli import help as help_texts
 from troth.cli.commands import COMMANDS, GROUPS
 from troth.errors import TrothError, UsageError
-from troth.host.steppath import StepPath, step_base
+from troth.host.contexts import ContextError
+from troth.host.steppath import ENVIRONMENT, StepPath, context_in_use, step_base
 
 # Groups whose flags are step's and may therefore come from STEP_* and defaults.json; init and serve describe an
 # authority of this machine, where a client's defaults would be wrong.
 CONFIGURABLE = ("ca", "ca provisioner", "certificate", "crypto", "crypto jwk", "crypto jwt")
 NOT_CONFIGURABLE = ("init", "serve")
+# Commands whose --context names one that need not be there yet.
+NAMING = ("bootstrap",)
 NEVER_IN_DEFAULTS = ("context", "profile", "authority", "help")
 
 
@@ -55,7 +59,8 @@ class LazyGroup(click.Group):
             raise _unknown(self.path, name)
         command = load_command(self.path, name)
         if _is_configurable(self.path) and name not in NOT_CONFIGURABLE:
-            ctx.default_map = {name: configured_values(command, os.environ, _defaults())}
+            context = _given_context(command, args[1:])
+            ctx.default_map = {name: configured_values(command, os.environ, _defaults(context, name in NAMING))}
         return name, command, args[1:]
 
 
@@ -91,7 +96,36 @@ def load_command(group: str, name: str) -> click.Command:
         raise UsageError(f"'{' '.join(['troth', *group.split(), name])}' is not part of this installation")
     if not isinstance(command, click.Command):
         raise TypeError(f"{target} is not a click command")
+    if group.split()[0:1] == ["ca"] and not any(option.name == "context" for option in command.params):
+        command.params.append(_context_option())
     return command
+
+
+def _context_option() -> click.Option:
+    """``--context`` of every ``ca`` command; read before its other flags, whose defaults it decides."""
+    return click.Option(
+        ["--context"],
+        metavar="NAME",
+        expose_value=False,
+        help="Use this context, not the current one.",
+    )
+
+
+def _given_context(command: click.Command, args: list[str]) -> str:
+    """What ``--context`` says; kept as ``STEP_CONTEXT``, where everything that asks for the step path looks."""
+    if not any("--context" in option.opts for option in command.params):
+        return ""
+    given = ""
+    for index, word in enumerate(args):
+        if word == "--":
+            break
+        if word == "--context" and index + 1 < len(args):
+            given = args[index + 1]
+        elif word.startswith("--context="):
+            given = word.removeprefix("--context=")
+    if given:
+        os.environ[ENVIRONMENT] = given
+    return given or os.environ.get(ENVIRONMENT, "")
 
 
 def _unknown(group: str, name: str) -> UnknownCommandError:
@@ -125,13 +159,33 @@ def environment_name(flag: str) -> str:
     return "STEP_" + flag.upper().replace("-", "_")
 
 
-def _defaults() -> dict[str, str]:
-    """``config/defaults.json`` with its values as texts.
+def _defaults(context: str, naming: bool) -> dict[str, str]:
+    """``config/defaults.json`` with its values as texts; with contexts the authority's, and the profile's over it.
+
+    Args:
+        context: the name that was given, or nothing.
+        naming: it need not be one that is known; there are no defaults then.
 
     Raises:
-        UsageError: the file is there and is not a JSON object.
+        TrothError: there is no such context, or a file is there and is not a JSON object.
     """
-    path = StepPath(step_base()).defaults
+    base = step_base()
+    try:
+        chosen = context_in_use(context)
+    except ContextError:
+        if naming:
+            return {}
+        raise
+    if chosen is None:
+        return _read_defaults(StepPath(base).defaults)
+    directories = (chosen.authority_path(base), chosen.profile_path(base))
+    merged: dict[str, str] = {}
+    for directory in directories:
+        merged.update(_read_defaults(StepPath(directory).defaults))
+    return merged
+
+
+def _read_defaults(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

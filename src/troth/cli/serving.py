@@ -11,7 +11,7 @@ from troth.cli.founding import read_password
 from troth.errors import UsageError
 from troth.host import terminal
 from troth.host.files import write_file
-from troth.host.steppath import StepPath, authority_base
+from troth.host.steppath import StepPath, served_base
 from troth.server.state import base_of
 from troth.server.workers import Options, run
 
@@ -24,7 +24,7 @@ def serve(config: str, context: str, password_file: str, workers: int, pidfile: 
     Raises:
         TrothError: it cannot be served.
     """
-    base = authority_base(context) if context or not config else Path()
+    base = served_base(context) if context or not config else Path()
     path = Path(config) if config else StepPath(base.absolute()).ca_config
     if not path.exists():
         hint = "create an authority: troth ca init" if not config else "name the file: troth ca serve /path/to/ca.json"

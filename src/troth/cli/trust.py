@@ -9,7 +9,7 @@ from troth.client.tokens import TokenView
 from troth.client.transport import UntrustedError, parse_address
 from troth.errors import UsageError
 from troth.host.files import read_file
-from troth.host.steppath import StepPath, step_base
+from troth.host.steppath import StepPath, authority_base
 from troth.x509.pem import bundle_to_pem, parse_certificates
 
 BOOTSTRAP = "run: troth ca bootstrap --ca-url URL --fingerprint FINGERPRINT"
@@ -17,7 +17,7 @@ BOOTSTRAP = "run: troth ca bootstrap --ca-url URL --fingerprint FINGERPRINT"
 
 def step_directory() -> StepPath:
     """The step path in use."""
-    return StepPath(step_base())
+    return StepPath(authority_base())
 
 
 def authority(ca_url: str, root: str) -> Authority:

@@ -1,13 +1,12 @@
 """Where step keeps its files: ``STEPPATH``, contexts, and the names below them."""
 
-import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from troth.host import HostError
-from troth.host.files import read_file
+from troth.host.contexts import Context, read_contexts
+
+ENVIRONMENT = "STEP_CONTEXT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,32 +68,41 @@ def step_base() -> Path:
     return Path(given).expanduser() if given else Path.home() / ".step"
 
 
-def authority_base(context: str = "") -> Path:
-    """The directory of a context's authority, of the current context's, or without contexts the step path itself.
+def context_in_use(name: str = "") -> Context | None:
+    """The context of a name, of ``$STEP_CONTEXT``, the current one, or the only one; None where there are none.
 
     Raises:
         HostError: there is no such context, or the files that list them are not what they should be.
     """
-    base = step_base()
-    contexts = _object(base / "contexts.json")
-    name = context or str(_object(base / "current-context.json").get("context") or "")
-    if not name:
-        return base
-    member = contexts.get(name)
-    if not isinstance(member, dict) or not isinstance(member.get("authority"), str) or not member["authority"]:
-        known = ", ".join(sorted(contexts)) or "none"
-        raise HostError(f"context {name!r} not found in {base / 'contexts.json'}: there is {known}")
-    return base / "authorities" / str(member["authority"])
+    return read_contexts(step_base()).chosen(name or os.environ.get(ENVIRONMENT, ""))
 
 
-def _object(path: Path) -> dict[str, Any]:
-    """A JSON object, empty where there is no file."""
-    if not path.exists():
-        return {}
-    try:
-        data = json.loads(read_file(path))
-    except ValueError as error:
-        raise HostError(f"{path} is not JSON") from error
-    if not isinstance(data, dict):
-        raise HostError(f"{path}: expected a JSON object")
-    return data
+def authority_base(context: str = "") -> Path:
+    """The directory of the authority in use: of a context's, or without contexts the step path itself.
+
+    Raises:
+        HostError: as of `context_in_use`.
+    """
+    chosen = context_in_use(context)
+    return step_base() if chosen is None else chosen.authority_path(step_base())
+
+
+def served_base(context: str = "") -> Path:
+    """As step-ca finds what to serve: the context of a name, else the current one, else the step path itself.
+
+    Raises:
+        HostError: there is no such context, or the files that list them are not what they should be.
+    """
+    contexts = read_contexts(step_base())
+    name = context or contexts.current
+    return contexts.named(name).authority_path(step_base()) if name else step_base()
+
+
+def profile_base(context: str = "") -> Path:
+    """As `authority_base`, of the profile.
+
+    Raises:
+        HostError: as of `context_in_use`.
+    """
+    chosen = context_in_use(context)
+    return step_base() if chosen is None else chosen.profile_path(step_base())
