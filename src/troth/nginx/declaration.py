@@ -1,4 +1,4 @@
-"""What is wanted of a location, and the refusal of it."""
+"""What is wanted of a location or a stream server, and the refusal of it."""
 
 from dataclasses import dataclass
 
@@ -12,10 +12,15 @@ class PlanError(NginxError):
 
 @dataclass(frozen=True, slots=True)
 class Declaration:
-    """One ``[[location]]`` of a troth.toml; upstream and name may be empty where the configuration tells them."""
+    """One ``[[location]]`` or ``[[stream]]`` of a troth.toml.
+
+    A server of stream has no path and is told by `listen`, the address or port it listens on. Upstream and name may be
+    empty where the configuration tells them.
+    """
 
     server: str
     path: str
     identity: Identity
     upstream: str = ""
     name: str = ""
+    listen: str = ""

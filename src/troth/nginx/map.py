@@ -170,19 +170,21 @@ def effective_list(block: Directive, name: str) -> list[Directive]:
     return []
 
 
-def upstream_groups(config: Config) -> dict[str, Directive]:
-    """``upstream`` blocks of http by name, which nginx compares in lower case."""
-    groups = config.http.find("upstream") if config.http is not None else []
+def upstream_groups(config: Config, level: str = "http") -> dict[str, Directive]:
+    """``upstream`` blocks of http or stream by name, which nginx compares in lower case."""
+    block = config.level(level)
+    groups = block.find("upstream") if block is not None else []
     return {group.arguments[0].lower(): group for group in groups if group.arguments}
 
 
 def identity_map(config: Config) -> list[Place]:
     """Every place that talks TLS to an upstream, in the order of the configuration."""
     places = [place for server in http_servers(config) for place in _http_places(config, server)]
-    stream = config.root.first("stream")
-    if stream is not None:
-        groups = {g.arguments[0].lower(): g for g in stream.find("upstream") if g.arguments}
-        for server in stream.find("server"):
+    if config.stream is not None:
+        groups = upstream_groups(config, "stream")
+        for server in config.stream.find("server"):
+            if is_generated(config, server.file):
+                continue
             target, switch = server.first("proxy_pass"), effective(server, "proxy_ssl")
             if target is not None and switch is not None and switch.arguments == ("on",):
                 places.append(_place("stream", server, server, target, "proxy", groups))

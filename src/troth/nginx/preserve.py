@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.declaration import PlanError
 from troth.nginx.edits import Edit
+from troth.nginx.family import GRPC, PROXY, Family
 from troth.nginx.map import effective
 from troth.nginx.render import CIPHERS, PROTOCOLS, Header
 from troth.nginx.target import Target
@@ -56,42 +57,51 @@ def host_sent(target: Target, verify: str, *, is_group: bool) -> tuple[str, str]
     return verify, f"the upstream receives Host {verify} instead of {before}, {what}: it must equal the server name"
 
 
-def headers(location: Directive, target: Target, host: str, include_dir: str) -> tuple[tuple[Header, ...], list[str]]:
+def headers(
+    location: Directive, family: Family, target: Target, host: str, include_dir: str
+) -> tuple[tuple[Header, ...], list[str]]:
     """The lines that must stand in the generated include so that the application sees what it saw.
 
     A location with lines of its own keeps them in its file and gets only what it lacks. One without gets copies of
-    those it inherited, because ours would drop them.
+    those it inherited, because ours would drop them. uwsgi and stream send no name of the upstream, and need none.
     """
-    own = [d for d in location.find("proxy_set_header") if not is_ours(d, include_dir)]
-    inherited = [] if own else lines_in_force(location.parent, "proxy_set_header", include_dir)
+    if not family.setter:
+        return (), []
+    own = [d for d in location.find(family.setter) if not is_ours(d, include_dir)]
+    inherited = [] if own else lines_in_force(location.parent, family.setter, include_dir)
     present = {d.arguments[0].lower(): d for d in (*own, *inherited) if d.arguments}
     copied = [Header(d.arguments[0], _said(d.arguments[1], target)) for d in inherited if len(d.arguments) == 2]
-    added = [Header("Connection", "")] if "connection" not in present else []
+    added = [Header("Connection", "")] if family is PROXY and "connection" not in present else []
     added += [Header("Host", host)] if "host" not in present else []
     notes = []
-    if "connection" in present:
+    if family is PROXY and "connection" in present:
         notes.append(
             f"{location.where}: Connection is set by the configuration and stays; upstream connections may not be kept"
+        )
+    if family is GRPC and "host" not in present:
+        # nginx puts the name in grpc_pass into :authority, which is our group's, unless there is a Host.
+        notes.append(
+            f"{location.where}: the upstream receives its name as host instead of :authority (RFC 9113 §8.3.1)"
         )
     # nginx sends its own Host after the lines of the configuration.
     return (*copied, *added), notes
 
 
-def last_header_end(location: Directive, include_dir: str) -> int:
+def last_header_end(location: Directive, family: Family, include_dir: str) -> int:
     """Where the location's own header lines end in its file, those it includes too; -1 when it has none."""
     end, last = -1, -1
     for child in location.children:
         if child.file == location.file:
             last = child.end
-        if child.name == "proxy_set_header" and not is_ours(child, include_dir):
+        if child.name == family.setter and not is_ours(child, include_dir):
             end = last
     return end
 
 
-def host_note(location: Directive, target: Target, verify: str, include_dir: str) -> str:
+def host_note(location: Directive, family: Family, target: Target, verify: str, include_dir: str) -> str:
     """Said when a Host of the user's own may differ from the server name, which was perhaps not sent before."""
-    before = in_force(location, "proxy_ssl_server_name", include_dir)
-    lines = lines_in_force(location, "proxy_set_header", include_dir)
+    before = in_force(location, f"{family.prefix}_ssl_server_name", include_dir)
+    lines = lines_in_force(location, family.setter, include_dir)
     given = [d for d in lines if d.arguments and d.arguments[0].lower() == "host"]
     if not given or (before is not None and before.arguments == ("on",)):
         return ""
@@ -129,9 +139,9 @@ def version_is_ours(location: Directive, capabilities: Capabilities, include_dir
     return True, f"{location.where}: requests to the upstream are HTTP/1.1 instead of 1.0, so that connections are kept"
 
 
-def tls_notes(location: Directive, include_dir: str) -> Iterator[str]:
+def tls_notes(location: Directive, family: Family, include_dir: str) -> Iterator[str]:
     """Settings of the user that ours replace by something that is not the same."""
-    for name, ours in (("proxy_ssl_protocols", PROTOCOLS), ("proxy_ssl_ciphers", CIPHERS)):
+    for name, ours in ((f"{family.prefix}_ssl_protocols", PROTOCOLS), (f"{family.prefix}_ssl_ciphers", CIPHERS)):
         before = in_force(location, name, include_dir)
         if before is not None and " ".join(before.arguments) != ours:
             yield f"{before.where}: {name} {' '.join(before.arguments)} becomes {ours} here"

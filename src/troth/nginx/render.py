@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from troth.nginx.capabilities import Capabilities
+from troth.nginx.family import PROXY, Family
 from troth.nginx.map import GENERATED
 
 HEADER = GENERATED.decode()
@@ -33,7 +34,10 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Witnesses:
-    """A loopback port per identity at which nginx asks the witness, and the directory of the witness's sockets."""
+    """Loopback ports at which nginx asks the witness, and the directory of the witness's sockets.
+
+    `ports` are by `Family.witness`: each module has TLS contexts of its own, and is asked by itself.
+    """
 
     directory: str
     ports: Mapping[str, int]
@@ -41,7 +45,7 @@ class Witnesses:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """One ``proxy_set_header`` line: its arguments as nginx read them."""
+    """One ``proxy_set_header`` line or the like: its arguments as nginx read them."""
 
     name: str
     value: str
@@ -49,7 +53,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """One location bound to an identity.
+    """One location, or server of stream, bound to an identity.
 
     `peers` are the ``server`` lines of its group without the semicolon; `url` is the upstream as the user wrote it;
     `uri` is what follows the host in it, ``None`` when nothing does; `redirects` the explicit ``proxy_redirect``
@@ -67,10 +71,16 @@ class Binding:
     redirects: tuple[tuple[str, str], ...]
     depth: int = 2
     version: bool = True
+    family: Family = PROXY
 
     @property
     def group(self) -> str:
         return f"troth_{self.name}"
+
+    @property
+    def file(self) -> str:
+        """The generated file that is included where it is bound."""
+        return f"{self.family.block}-{self.name}.conf"
 
 
 def slug(*parts: str) -> str:
@@ -88,7 +98,7 @@ def quote(text: str) -> str:
 
 def render_http(
     bindings: Sequence[Binding],
-    identities: Sequence[Identity],
+    shown: Sequence[tuple[Family, Identity]],
     capabilities: Capabilities,
     include_dir: str,
     witnesses: Witnesses,
@@ -98,17 +108,45 @@ def render_http(
 ) -> str:
     """The file for http level: upstream groups, and the hidden servers through which the agent asks who nginx is.
 
-    `set_min_timeout` is False when the configuration sets ``keepalive_min_timeout`` itself; `others` are blocks that
-    stay as they are, each as `without_header` gives it.
+    `shown` are the identities that get a witness, each by one module; `set_min_timeout` is False when the configuration
+    sets ``keepalive_min_timeout`` itself; `others` are blocks that stay as they are, each as `without_header` gives it.
     """
-    parts = [HEADER]
+    first = ""
     if set_min_timeout and capabilities.keepalive_min_timeout:
-        parts.append(
+        first = (
             "\n# A reload closes no client connection that may be carrying a request (nginx 1.27.4).\n"
             f"keepalive_min_timeout {KEEPALIVE_MIN_TIMEOUT_SECONDS}s;\n"
         )
-    parts += [_group(binding, capabilities) for binding in bindings]
-    parts += [_witness(one, include_dir, witnesses) for one in identities if one.name in witnesses.ports]
+    return HEADER + first + _level(bindings, shown, capabilities, include_dir, witnesses, others)
+
+
+def render_stream(
+    bindings: Sequence[Binding],
+    shown: Sequence[tuple[Family, Identity]],
+    capabilities: Capabilities,
+    include_dir: str,
+    witnesses: Witnesses,
+    *,
+    others: Sequence[str] = (),
+) -> str:
+    """The file for stream level, as `render_http`."""
+    return HEADER + _level(bindings, shown, capabilities, include_dir, witnesses, others)
+
+
+def _level(
+    bindings: Sequence[Binding],
+    shown: Sequence[tuple[Family, Identity]],
+    capabilities: Capabilities,
+    include_dir: str,
+    witnesses: Witnesses,
+    others: Sequence[str],
+) -> str:
+    parts = [_group(binding, capabilities) for binding in bindings]
+    parts += [
+        _witness(family, one, include_dir, witnesses)
+        for family, one in shown
+        if family.witness(one.name) in witnesses.ports
+    ]
     parts += [f"\n{block}\n" for block in others]
     return "".join(parts)
 
@@ -121,64 +159,82 @@ def without_header(text: str) -> str:
 def _group(binding: Binding, capabilities: Capabilities) -> str:
     lines = [f"    {line};" for line in binding.balance]
     lines += [f"    server {peer};" for peer in binding.peers]
-    lines.append("    keepalive 32;")
-    if capabilities.keepalive_time:
-        lines.append("    keepalive_time 10m;  # an idle connection keeps the identity it was opened with")
-    lines.append("    keepalive_requests 10000;")
+    if binding.family.kept:
+        lines.append("    keepalive 32;")
+        if capabilities.keepalive_time:
+            lines.append("    keepalive_time 10m;  # an idle connection keeps the identity it was opened with")
+        lines.append("    keepalive_requests 10000;")
     return f"\nupstream {binding.group} {{\n" + "\n".join(lines) + "\n}\n"
 
 
 def witness_ports(text: str) -> dict[str, int]:
-    """The ports of the hidden servers in a file that `render_http` wrote, by identity."""
+    """The ports of the hidden servers in a file that `render_http` or `render_stream` wrote, by `Family.witness`."""
     return {name: int(port) for port, name in _WITNESS_PORT.findall(text)}
 
 
-def _witness(identity: Identity, include_dir: str, witnesses: Witnesses) -> str:
+# How each module reaches the witness; the check of its name and chain is off, it only carries the handshake.
+_ASKED = {
+    "proxy": (
+        "proxy_pass https://unix:{0}:;",
+        "proxy_http_version 1.1;",
+        "proxy_set_header Host witness;",
+        "proxy_set_header Connection close;",
+        "proxy_cache off;",
+    ),
+    "grpc": ("grpc_pass grpcs://unix:{0};", "grpc_set_header Host witness;"),
+    "uwsgi": ("uwsgi_pass suwsgi://unix:{0};", "uwsgi_cache off;"),
+    "stream": ("proxy_pass unix:{0};", "proxy_ssl on;", "proxy_protocol off;"),
+}
+
+
+def _witness(family: Family, identity: Identity, include_dir: str, witnesses: Witnesses) -> str:
     # A port and not a Unix socket: nginx does not start when an unclean end left its socket file behind.
+    name = family.witness(identity.name)
+    lines = [line.format(f"{witnesses.directory}/{identity.name}.out") for line in _ASKED[family.name]]
+    lines.append(f"include {quote(f'{include_dir}/{family.identity_file(identity.name)}')};")
+    lines += [f"{family.prefix}_ssl_verify off;", f"{family.prefix}_ssl_server_name off;"]
+    indent = "    " if family.is_stream else "        "
+    body = "".join(f"{indent}{line}\n" for line in lines)
+    inner = body if family.is_stream else f"    location / {{\n{body}    }}\n"
     return f"""
 # The agent asks here which certificate these workers show: same files, same workers, answered by a local witness.
 server {{
-    listen 127.0.0.1:{witnesses.ports[identity.name]};  # witness of {identity.name}
+    listen 127.0.0.1:{witnesses.ports[name]};  # witness of {name}
     access_log off;
-    location / {{
-        proxy_pass https://unix:{witnesses.directory}/{identity.name}.out:;
-        proxy_http_version 1.1;
-        proxy_set_header Host witness;
-        proxy_set_header Connection close;
-        proxy_cache off;
-        include {quote(f"{include_dir}/identity-{identity.name}.conf")};
-        proxy_ssl_verify off;
-        proxy_ssl_server_name off;
-    }}
-}}
+{inner}}}
 """
 
 
-def render_identity(identity: Identity) -> str:
+def render_identity(identity: Identity, family: Family = PROXY) -> str:
     """What is shown to an upstream, and how."""
+    prefix = family.prefix
     return f"""{HEADER}
-proxy_ssl_certificate {quote(identity.certificate)};
-proxy_ssl_certificate_key {quote(identity.key)};
-proxy_ssl_protocols {PROTOCOLS};
-proxy_ssl_ciphers {CIPHERS};
+{prefix}_ssl_certificate {quote(identity.certificate)};
+{prefix}_ssl_certificate_key {quote(identity.key)};
+{prefix}_ssl_protocols {PROTOCOLS};
+{prefix}_ssl_ciphers {CIPHERS};
 # A resumed session would go on under the identity it began with.
-proxy_ssl_session_reuse off;
+{prefix}_ssl_session_reuse off;
 """
 
 
 def render_location(binding: Binding, include_dir: str) -> str:
-    """What the location pulls in: where to, as whom, and whom to believe."""
-    lines = [f"# upstream: {binding.url}", f"proxy_pass {quote(f'https://{binding.group}' + (binding.uri or ''))};"]
-    if binding.version:
+    """What the location, or server of stream, pulls in: where to, as whom, and whom to believe."""
+    family, prefix = binding.family, binding.family.prefix
+    where_to = quote(f"{family.scheme}{binding.group}{binding.uri or ''}")
+    lines = [f"# upstream: {binding.url}", f"{family.pass_name} {where_to};"]
+    if family.is_stream:
+        lines.append("proxy_ssl on;")
+    if family is PROXY and binding.version:
         lines.append("proxy_http_version 1.1;")
-    lines += [f"proxy_set_header {header.name} {quote(header.value)};" for header in binding.headers]
+    lines += [f"{family.setter} {header.name} {quote(header.value)};" for header in binding.headers]
     lines += [f"proxy_redirect {quote(before)} {quote(after)};" for before, after in binding.redirects]
     lines += [
-        f"include {quote(f'{include_dir}/identity-{binding.identity.name}.conf')};",
-        f"proxy_ssl_trusted_certificate {quote(binding.identity.trust)};",
-        "proxy_ssl_verify on;",
-        f"proxy_ssl_verify_depth {binding.depth};  # how many intermediates may stand between",
-        "proxy_ssl_server_name on;",
-        f"proxy_ssl_name {quote(binding.verify_name)};  # a DNS name: nginx does not check IP addresses",
+        f"include {quote(f'{include_dir}/{family.identity_file(binding.identity.name)}')};",
+        f"{prefix}_ssl_trusted_certificate {quote(binding.identity.trust)};",
+        f"{prefix}_ssl_verify on;",
+        f"{prefix}_ssl_verify_depth {binding.depth};  # how many intermediates may stand between",
+        f"{prefix}_ssl_server_name on;",
+        f"{prefix}_ssl_name {quote(binding.verify_name)};  # a DNS name: nginx does not check IP addresses",
     ]
     return HEADER + "\n" + "\n".join(lines) + "\n"

@@ -79,6 +79,14 @@ class Config:
     def http(self) -> Directive | None:
         return self.root.first("http")
 
+    @property
+    def stream(self) -> Directive | None:
+        return self.root.first("stream")
+
+    def level(self, name: str) -> Directive | None:
+        """The block ``http`` or ``stream``."""
+        return self.root.first(name)
+
 
 def parse_config(files: Mapping[str, bytes], main: str) -> Config:
     """Read a configuration from its files.
