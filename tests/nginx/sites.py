@@ -49,8 +49,9 @@ class Case:
     """One entry of the manifest."""
 
     file: str
-    location: str
+    location: str = ""
     server: str = ""
+    stream: str = ""
     upstream: str = ""
     name: str = ""
     refusal: str = ""

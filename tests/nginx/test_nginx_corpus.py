@@ -12,6 +12,7 @@ from tests.nginx.sites import CORPUS, Case, Site, cases, lay_out, make_certifica
 from tests.rig.nginx import program, programs, short_directory
 from tests.rig.pki import Pki
 from troth.agent.apply import apply_plan, read_config, undo
+from troth.nginx.family import FAMILIES
 from troth.nginx.findings import examine
 from troth.nginx.lexer import tokenize
 from troth.nginx.map import identity_map
@@ -54,8 +55,11 @@ class Work:
     def plan(self) -> Plan:
         tls = self.site.directory / "tls"
         identity = Identity("one", str(tls / "client.crt"), str(tls / "client.key"), str(tls / "ca.crt"))
-        wanted = Declaration(self.case.server, self.case.location, identity, self.case.upstream, self.case.name)
-        witnesses = Witnesses(str(self.state / "witness"), {"one": self.port})
+        case = self.case
+        listen = re.sub("@([0-9]+)@", lambda found: str(self.site.ports[int(found[1])]), case.stream)
+        wanted = Declaration(case.server, case.location, identity, case.upstream, case.name, listen)
+        ports = {family.witness("one"): self.port + number for number, family in enumerate(FAMILIES)}
+        witnesses = Witnesses(str(self.state / "witness"), ports)
         config = read_config(self.site.nginx)
         return make_plan(config, [wanted], [identity], self.site.nginx.capabilities(), self.include, witnesses)
 
@@ -139,8 +143,8 @@ def only_ours_changed(plan: Plan, work: Work) -> None:
         old, new = [t.text for t in tokenize(before, name)], [t.text for t in tokenize(after, name)]
         came = [token for token in new if token not in old and token != b"include"]
         assert all(token.startswith((work.include.encode(), b"localhost:")) for token in came), came
-        gone = {token for token in set(old) - set(new) if token.startswith(b"proxy_")}
-        assert all(re.match(rb"proxy_(pass|redirect|ssl_\w+)$", token) for token in gone), gone
+        gone = {token for token in set(old) - set(new) if token.startswith((b"proxy_", b"grpc_", b"uwsgi_"))}
+        assert all(re.match(rb"(proxy|grpc|uwsgi)_(pass|redirect|ssl(_\w+)?)$", token) for token in gone), gone
         kept = COMMENT.findall(after)
         assert all(comment in kept for comment in COMMENT.findall(before) if b";" not in comment)
         assert after.count(b"\r\n") - before.count(b"\r\n") in (0, after.count(b"\n") - before.count(b"\n"))

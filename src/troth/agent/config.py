@@ -18,6 +18,8 @@ _NGINX = ("binary", "conf", "prefix", "include-dir", "reload")
 _IDENTITY = ("name", "subject", "sans", "dir", "ca", "certificate", "key", "trust", "kty", "mode")
 _CA = ("url", "provisioner", "password-file", "token-file", "fingerprint", "root", "not-after")
 _LOCATION = ("server", "path", "identity", "upstream", "name", "mode", "report")
+_STREAM = ("listen", "identity", "upstream", "name", "mode", "report")
+_UPSTREAMS = ("https", "grpcs", "suwsgi")
 MODES = ("static",)
 
 
@@ -77,7 +79,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """One nginx location that shows an identity."""
+    """One nginx location that shows an identity; or a server of stream, which has no path and is told by `listen`."""
 
     path: str
     identity: str
@@ -86,6 +88,12 @@ class Location:
     name: str = ""
     mode: str = "static"
     report: str = ""
+    listen: str = ""
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages."""
+        return f"stream {self.listen}" if self.listen else f"{self.server} {self.path}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def parse(text: str, path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {str(error).lower()}") from error
     reader = _Reader(path)
-    reader.known(raw, ("agent", "nginx", "identity", "location"), "")
+    reader.known(raw, ("agent", "nginx", "identity", "location", "stream"), "")
     agent, nginx = reader.table(raw, "agent"), reader.table(raw, "nginx")
     reader.known(agent, _AGENT, "[agent]")
     reader.known(nginx, _NGINX, "[nginx]")
@@ -151,7 +159,10 @@ def parse(text: str, path: Path) -> Config:
         path=path,
         state=reader.path(agent, "state", "[agent]") or path.parent / "troth-state",
         identities=tuple(reader.identity(one) for one in reader.tables(raw, "identity")),
-        locations=tuple(reader.location(one) for one in reader.tables(raw, "location")),
+        locations=(
+            *(reader.location(one) for one in reader.tables(raw, "location")),
+            *(reader.stream(one) for one in reader.tables(raw, "stream")),
+        ),
         nginx=reader.nginx(nginx),
         log=reader.choice(agent, "log", ("text", "json"), "[agent]"),
         renew_at=reader.number(agent, "renew-at", 2 / 3, 0.1, 0.95, "[agent]"),
@@ -172,10 +183,11 @@ def _check_whole(config: Config) -> None:
             raise ConfigError(f"{config.path}: two identities are kept in {directory}")
     for location in config.locations:
         config.identity(location.identity)
-    places = [(location.server, location.path) for location in config.locations]
+    places = [(location.server, location.path, location.listen) for location in config.locations]
     for place in places:
         if places.count(place) > 1:
-            raise ConfigError(f"{config.path}: location {place[1]!r} of server {place[0]!r} is declared twice")
+            what = f"stream {place[2]!r}" if place[2] else f"location {place[1]!r} of server {place[0]!r}"
+            raise ConfigError(f"{config.path}: {what} is declared twice")
 
 
 class _Reader:
@@ -335,10 +347,32 @@ class _Reader:
             path,
             self.text(table, "identity", where, required=True),
             self.text(table, "server", where),
-            self.url(table, "upstream", where, "https"),
+            self.upstream(table, where),
             self.text(table, "name", where),
             self.choice(table, "mode", MODES, where),
             self.url(table, "report", where, "http"),
+        )
+
+    def upstream(self, table: Mapping[str, Any], where: str) -> str:
+        """The upstream of a location, whose scheme says which module talks to it."""
+        scheme = self.text(table, "upstream", where).partition("://")[0].lower()
+        return self.url(table, "upstream", where, scheme if scheme in _UPSTREAMS[1:] else _UPSTREAMS[0])
+
+    def stream(self, table: Mapping[str, Any]) -> Location:
+        self.known(table, _STREAM, _of("stream", table.get("listen")))
+        listen = self.text(table, "listen", "of a [[stream]]", required=True)
+        where = _of("stream", listen)
+        upstream = self.text(table, "upstream", where)
+        if "://" in upstream:
+            raise self.fail(f"upstream {where} is {upstream!r}, expected host:port, without a scheme")
+        return Location(
+            "",
+            self.text(table, "identity", where, required=True),
+            upstream=upstream,
+            name=self.text(table, "name", where),
+            mode=self.choice(table, "mode", MODES, where),
+            report=self.url(table, "report", where, "http"),
+            listen=listen,
         )
 
 

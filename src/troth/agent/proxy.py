@@ -21,6 +21,7 @@ from troth.host.files import locked, read_file
 from troth.host.http import get
 from troth.host.nginx import Nginx, find_nginx
 from troth.host.witness import Shown, Witness
+from troth.nginx.family import FAMILIES, LEVELS
 from troth.nginx.render import witness_ports
 from troth.x509.keys import PrivateKey, generate_key
 
@@ -118,17 +119,21 @@ class NginxProxy:
         deadline = time.monotonic() + timeout
         for url in self._reports.get(name, ()):
             return _await_report(url, facts, deadline)
-        port = self._witness_port(name)
-        if port is None:
+        ports = hidden_ports(self._include_dir, name)
+        if not ports:
             return Proof("generation", "no location of this nginx shows the identity through troth's include yet")
-        return _await_witness(self._witness_dir / f"{name}.out", port, facts, deadline)
+        path = self._witness_dir / f"{name}.out"
+        proofs = [_await_witness(path, module, port, facts, deadline) for module, port in ports.items()]
+        return min(proofs, key=lambda proof: proof.kind == "witness")
 
-    def _witness_port(self, name: str) -> int | None:
-        try:
-            text = read_file(self._include_dir / "http.conf").decode("utf-8", "replace")
-        except HostError:
-            return None
-        return witness_ports(text).get(name)
+
+def hidden_ports(include_dir: Path, name: str) -> dict[str, int]:
+    """Where nginx can be asked for an identity, by module: each has TLS contexts of its own, which may differ."""
+    ports: dict[str, int] = {}
+    for level in LEVELS:
+        with contextlib.suppress(HostError):
+            ports |= witness_ports(read_file(include_dir / f"{level}.conf").decode("utf-8", "replace"))
+    return {family.name: ports[family.witness(name)] for family in FAMILIES if family.witness(name) in ports}
 
 
 def _await_report(url: str, facts: Facts, deadline: float) -> Proof:
@@ -150,14 +155,14 @@ def _is_serial(text: str, serial: int) -> bool:
     return int(text, 16) == serial or (text.isdigit() and int(text) == serial)
 
 
-def _await_witness(path: Path, port: int, facts: Facts, deadline: float) -> Proof:
+def _await_witness(path: Path, module: str, port: int, facts: Facts, deadline: float) -> Proof:
     unreachable = time.monotonic() + UNREACHABLE_SECONDS
     with witnessing(path, facts.chain, max(deadline - time.monotonic(), 0)) as witness:
         while True:
             reply = get(port, "/", "witness", timeout=5)
             seen = serial_of_answer(reply.body) if reply.status == 200 else ""
             if seen == str(facts.serial):
-                return Proof("witness", f"nginx showed serial {facts.serial} to the witness")
+                return Proof("witness", f"nginx showed serial {facts.serial} to the witness by {module}")
             now = time.monotonic()
             if now >= deadline or (not witness.seen and now >= unreachable):
                 break
@@ -168,7 +173,7 @@ def _await_witness(path: Path, port: int, facts: Facts, deadline: float) -> Proo
             return Proof("generation", why)
     reason = next((one.refused for one in reversed(witness.seen) if one.refused), "")
     shows = f"serial {seen}" if seen else f"nothing acceptable ({reason})" if reason else "no certificate"
-    raise ProofError(f"nginx shows {shows}, expected serial {facts.serial}")
+    raise ProofError(f"nginx shows {shows} by {module}, expected serial {facts.serial}")
 
 
 @contextlib.contextmanager

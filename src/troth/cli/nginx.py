@@ -173,7 +173,7 @@ def prove(
         raise UsageError("--check FILE and --root FILE belong together", hint=PROVE_EXAMPLES.strip().splitlines()[-1])
     if check:
         return work.check(check, root, as_json=as_json)
-    wanted = work.Wanted(declared["server"], declared["location"], live, sign, out, as_json)
+    wanted = work.Wanted(declared["server"], declared["location"], declared["stream"], live, sign, out, as_json)
     return work.prove(target_of(binary, conf, prefix, config), wanted)
 
 

@@ -25,13 +25,24 @@ COMMON = flags.all_of(
 DECLARATION = flags.all_of(
     click.option("--server", metavar="NAME", default="", help="Server whose location is meant, by its server_name."),
     click.option("--location", metavar="PATH", default="", help="Location that is meant, as written in the file."),
+    click.option(
+        "--stream",
+        metavar="LISTEN",
+        default="",
+        help="Server of stream that is meant, by its listen: 5432 or host:5432.",
+    ),
     click.option("--identity", metavar="NAME", default="", help="Identity it shows."),
     click.option(
         "--cert", metavar="FILE", default="", help="The identity's certificate chain, when you keep it yourself."
     ),
     click.option("--key", metavar="FILE", default="", help="The identity's key."),
     click.option("--trust", metavar="FILE", default="", help="Root certificates the upstream must lead to."),
-    click.option("--upstream", metavar="URL", default="", help="https://host[:port] [what proxy_pass says]."),
+    click.option(
+        "--upstream",
+        metavar="URL",
+        default="",
+        help="https://, grpcs:// or suwsgi://host:port, in stream host:port [what is there].",
+    ),
     click.option("--name", metavar="NAME", default="", help="DNS name the upstream's certificate must have."),
     click.option(
         "--mode", type=click.Choice(["static"]), default="static", help="How a new certificate gets into nginx."
@@ -91,19 +102,26 @@ def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
     from troth.agent.config import Config, Identity, Location
     from troth.errors import UsageError
 
-    if not declared.get("location"):
+    if declared.get("location") and declared.get("stream"):
+        raise UsageError("--location and --stream both say what is meant: expected one of them")
+    if not declared.get("location") and not declared.get("stream"):
         return None
     missing = [f"--{name}" for name in ("cert", "key", "trust") if not declared.get(name)]
     if missing:
         raise UsageError(
-            f"missing {', '.join(missing)}: expected --cert, --key and --trust with --location",
+            f"missing {', '.join(missing)}: expected --cert, --key and --trust with --location or --stream",
             hint="or declare identities in a file: --config troth.toml",
         )
     name = declared.get("identity") or Path(declared["cert"]).stem
     files = [Path(declared[key]).absolute() for key in ("cert", "key", "trust")]
     identity = Identity(name, "", (), None, None, files[0], files[1], files[2])
     location = Location(
-        declared["location"], name, declared.get("server", ""), declared.get("upstream", ""), declared.get("name", "")
+        declared.get("location", ""),
+        name,
+        declared.get("server", ""),
+        declared.get("upstream", ""),
+        declared.get("name", ""),
+        listen=declared.get("stream", ""),
     )
     return Config(main.parent / "troth.toml", main.parent / "troth-state", (identity,), (location,))
 
@@ -114,7 +132,8 @@ def required(one: Target) -> "Config":
 
     if one.config is None or not one.config.locations:
         raise UsageError(
-            "no location is declared: expected --config FILE with a [[location]], or --location with files",
+            "nothing is declared: expected --config FILE with a [[location]] or [[stream]], "
+            "or --location or --stream with files",
             hint="troth nginx plan --config /etc/nginx/troth.toml",
         )
     return one.config

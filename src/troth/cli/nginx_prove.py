@@ -22,6 +22,7 @@ from troth.host import clock
 from troth.host.files import read_file, write_file
 from troth.host.terminal import announce
 from troth.nginx.map import Place, identity_map
+from troth.nginx.selector import listens
 from troth.nginx.tree import Config
 from troth.x509.names import common_name
 from troth.x509.pem import parse_certificates
@@ -29,10 +30,11 @@ from troth.x509.pem import parse_certificates
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked for: a server and location (empty: the declared ones, or all), and the form of the answer."""
+    """What is asked for: a place (empty: the declared ones, or all), and the form of the answer."""
 
     server: str = ""
     location: str = ""
+    stream: str = ""
     live: bool = False
     sign: bool = False
     out: str = ""
@@ -49,9 +51,11 @@ class Proven:
     def to_json(self) -> dict[str, Any]:
         place = self.place
         rows = [asdict(row) for row in self.rows]
+        listen = [d.arguments[0] for d in place.node.find("listen") if d.arguments] if place.module == "stream" else []
         return {
+            "module": place.module,
             "servers": place.servers,
-            "location": place.path,
+            "location": place.path or " ".join(listen),
             "where": place.where,
             "upstream": place.target,
             "rows": rows,
@@ -66,7 +70,7 @@ def prove(one: Target, wanted: Wanted) -> int:
     """
     config = read_config(one.nginx)
     proven = []
-    for place in _chosen(config, one.config, wanted.server, wanted.location):
+    for place in _chosen(config, one.config, wanted):
         rows = prove_location(config, place, one.nginx, one.config)
         proven.append(Proven(place, [*rows, *(prove_live(config, place, one.nginx) if wanted.live else ())]))
     good = all(row.ok for each in proven for row in each.rows)
@@ -120,13 +124,13 @@ def _sign(content: Mapping[str, Any], config: Config, proven: Sequence[Proven], 
     return sign_proof({**about, **content}, identity.shown, now)
 
 
-def _chosen(config: Config, declared: Declared | None, server: str, location: str) -> list[Place]:
+def _chosen(config: Config, declared: Declared | None, wanted: Wanted) -> list[Place]:
     places = identity_map(config)
-    wanted = [(server, location)] if location else []
-    if not wanted and declared is not None:
-        wanted = [(one.server, one.path) for one in declared.locations]
-    if wanted:
-        places = [p for p in places if any(_fits(p, name, path) for name, path in wanted)]
+    asked = [(wanted.server, wanted.location, wanted.stream)] if wanted.location or wanted.stream else []
+    if not asked and declared is not None:
+        asked = [(one.server, one.path, one.listen) for one in declared.locations]
+    if asked:
+        places = [p for p in places if any(_fits(p, *one) for one in asked)]
     else:
         places = [p for p in places if p.value("ssl_certificate")]
     if not places:
@@ -136,7 +140,9 @@ def _chosen(config: Config, declared: Declared | None, server: str, location: st
     return places
 
 
-def _fits(place: Place, server: str, path: str) -> bool:
+def _fits(place: Place, server: str, path: str, listen: str) -> bool:
+    if listen or place.module == "stream":
+        return bool(listen) and place.module == "stream" and listens(place.node, listen)
     return (not server or server in place.servers) and path in (place.path, place.path.rpartition(" ")[2])
 
 

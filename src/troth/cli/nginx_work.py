@@ -17,6 +17,7 @@ from troth.host.files import read_file
 from troth.host.nginx import NginxTestError
 from troth.host.ports import lasting_port
 from troth.host.terminal import announce, confirm, note
+from troth.nginx.family import FAMILIES, LEVELS
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
 from troth.nginx.tree import Config
@@ -59,8 +60,8 @@ def plan_of(one: Target, declared: Declared, config: Config, locations: Sequence
     """
     identities = {i.name: Identity(i.name, str(i.certificate), str(i.key), str(i.trust)) for i in declared.identities}
     wanted = [
-        Declaration(location.server, location.path, identities[location.identity], location.upstream, location.name)
-        for location in locations
+        Declaration(one.server, one.path, identities[one.identity], one.upstream, one.name, one.listen)
+        for one in locations
     ]
     used = [identities[name] for name in dict.fromkeys(location.identity for location in declared.locations)]
     witnesses = Witnesses(str(witness_directory(declared)), _witness_ports(one, [i.name for i in used]))
@@ -78,11 +79,11 @@ def _check_files(declared: Declared) -> None:
 
 
 def _witness_ports(one: Target, names: Sequence[str]) -> dict[str, int]:
-    """The ports written before, and new ones for identities that have none."""
-    path = one.include_dir / "http.conf"
-    known = witness_ports(read_file(path).decode("utf-8", "replace")) if path.exists() else {}
-    ports = {name: known[name] for name in names if name in known}
-    for name in names:
+    """The ports written before, and new ones for what has none; which module shows an identity, the plan finds out."""
+    paths = [one.include_dir / f"{level}.conf" for level in LEVELS]
+    texts = [read_file(path).decode("utf-8", "replace") for path in paths if path.exists()]
+    ports = {name: port for text in texts for name, port in witness_ports(text).items()}
+    for name in (family.witness(name) for name in names for family in FAMILIES):
         if name not in ports:
             ports[name] = lasting_port(set(ports.values()))
     return ports

@@ -105,6 +105,11 @@ def find_stream_server(config: Config, listen: str) -> Directive:
     raise PlanError(f"there is no stream server {wanted!r}; there are: {known}")
 
 
+def listens(server: Directive, wanted: str) -> bool:
+    """Whether a server of stream may be meant by what it listens on."""
+    return wanted in _addresses(server) or wanted.removeprefix(":") in _ports(server) or _named(server, wanted)
+
+
 def _addresses(server: Directive) -> list[str]:
     return [d.arguments[0] for d in server.find("listen") if d.arguments]
 

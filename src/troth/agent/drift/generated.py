@@ -10,6 +10,7 @@ from troth.agent.drift.rows import NOTHING, Row
 from troth.agent.drift.world import World
 from troth.errors import TrothError
 from troth.host.files import read_file
+from troth.nginx.family import LEVELS
 from troth.nginx.map import GENERATED
 
 
@@ -22,7 +23,8 @@ def file_rows(view: View, changes: list[Change], *, whole: bool) -> Iterator[Row
     good = []
     for name, planned in sorted(view.plan.new_files.items()) if view.plan is not None else ():
         present, written = _present(name), _written(name, changes)
-        wanted = planned if whole or name != str(view.http_file) else written
+        shared = name in {str(view.level_file(level)) for level in LEVELS}
+        wanted = planned if whole or not shared else written
         if present == wanted:
             good.append(name)
         else:
@@ -69,13 +71,16 @@ def _first_difference(one: bytes, two: bytes) -> int:
     return same or min(len(one.splitlines()), len(two.splitlines())) + 1
 
 
-def http_row(view: View) -> Iterator[Row]:
-    """The line of ``http`` that reads the groups and the witnesses."""
-    place = view.adds(view.http_file)
-    if place and view.http_file.exists():
-        what = f"http in {place} does not include {view.http_file}: the line is gone, or was edited"
+def level_rows(view: View) -> Iterator[Row]:
+    """The lines of ``http`` and ``stream`` that read the groups and the witnesses."""
+    for level in LEVELS:
+        file = view.level_file(level)
+        place = view.adds(file)
+        if not place or not file.exists():
+            continue
+        what = f"{level} in {place} does not include {file}: the line is gone, or was edited"
         step = view.steps["apply"]
-        yield Row("generated", "http", "an include", "missing", NOTHING, NOTHING, "include-gone", what, step)
+        yield Row("generated", level, "an include", "missing", NOTHING, NOTHING, "include-gone", what, step)
 
 
 def left_over_rows(view: View, own: set[str]) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from troth.nginx.plan import Plan
 from troth.nginx.render import quote, slug
 from troth.nginx.tree import Directive
 
-PREFIX, SUFFIX = "location-", ".conf"
+PREFIXES, SUFFIX = ("location-", "server-"), ".conf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +34,16 @@ class View:
         edits = self.plan.edits if self.plan is not None else ()
         return next((edit.file for edit in edits if str(file).encode() in edit.text), "")
 
-    def location_file(self, name: str) -> Path:
-        return self.include_dir / f"{PREFIX}{name}{SUFFIX}"
+    def location_file(self, location: Location, name: str) -> Path:
+        return self.include_dir / f"{PREFIXES[bool(location.listen)]}{name}{SUFFIX}"
 
-    @property
-    def http_file(self) -> Path:
-        return self.include_dir / "http.conf"
+    def level_file(self, level: str) -> Path:
+        return self.include_dir / f"{level}.conf"
 
 
 @dataclass(frozen=True, slots=True)
 class Included:
-    """A place of the configuration that includes a location file of ours."""
+    """A place of the configuration that includes a file of ours: a location, or a server of stream."""
 
     name: str
     file: str
@@ -53,6 +52,8 @@ class Included:
     @property
     def place(self) -> str:
         around = self.node.parent
+        if around is not None and around.name == "server":
+            return f"stream {next((d.arguments[0] for d in around.find('listen') if d.arguments), '')}".strip()
         server = self.node.enclosing("server")
         path = location_path(around) if around is not None and around.name == "location" else ""
         return f"{'/'.join(server_names(server)) if server is not None else ''} {path}".strip()
@@ -63,21 +64,21 @@ def included(view: View) -> list[Included]:
     found = []
     for node in view.world.config.root.walk():
         path = Path(node.arguments[0]) if node.name == "include" and node.arguments else Path()
-        if path.parent == view.include_dir and path.name.startswith(PREFIX) and path.name.endswith(SUFFIX):
-            found.append(Included(path.name[len(PREFIX) : -len(SUFFIX)], str(path), node))
+        if path.parent == view.include_dir and path.name.startswith(PREFIXES) and path.suffix == SUFFIX:
+            found.append(Included(path.stem.partition("-")[2], str(path), node))
     return found
 
 
 def own_name(location: Location) -> str:
     """The name that a location's file gets where no other has it."""
-    return slug(location.server, location.path)
+    return slug(location.server, location.path, location.listen)
 
 
 def gone_row(location: Location, why: NginxError, view: View) -> Row:
     """A declared location that cannot be planned: it does not exist, is not the only one, or has lost our line."""
-    row = ("location", _subject(location), _declared(location))
-    file = view.location_file(own_name(location))
-    if file.exists() and "there is no location" not in why.message:
+    row = (_kind(location), location.label, _declared(location))
+    file = view.location_file(location, own_name(location))
+    if file.exists() and "there is no " not in why.message:
         return _without_line(row, file, why.message)
     step = why.hint or "put the location back, or take it out of the declaration"
     return Row(*row, "not there", NOTHING, NOTHING, "location-gone", why.message, step)
@@ -99,11 +100,13 @@ def location_row(location: Location, name: str, view: View, sighting: Sighting, 
         sighting: whom its identity's witness saw.
         shared: whether another declared location includes the same file.
     """
-    row = ("location", _subject(location), _declared(location))
+    row = (_kind(location), location.label, _declared(location))
     if shared and name != own_name(location):
-        other = view.location_file(name)
-        return _without_line(row, view.location_file(own_name(location)), f"it includes {other} of another location")
-    file = view.location_file(name)
+        other = view.location_file(location, name)
+        return _without_line(
+            row, view.location_file(location, own_name(location)), f"it includes {other} of another location"
+        )
+    file = view.location_file(location, name)
     place = view.adds(file)
     if place:
         made = file.exists()
@@ -113,7 +116,13 @@ def location_row(location: Location, name: str, view: View, sighting: Sighting, 
         return Row(*row, "not as declared", NOTHING, NOTHING, drift, what, view.steps["apply"])
     node = next((one.node for one in included(view) if one.name == name), None)
     where = view.world.place(node.where if node is not None else str(file))
-    newer = view.world.newer([*([node.file] if node is not None else []), str(file), str(view.http_file)])
+    newer = view.world.newer(
+        [
+            *([node.file] if node is not None else []),
+            str(file),
+            str(view.level_file("stream" if location.listen else "http")),
+        ]
+    )
     if newer:
         what = f"nginx runs with this location as it was before {newer[0][0]} changed"
         step = view.steps["reload"]
@@ -121,8 +130,8 @@ def location_row(location: Location, name: str, view: View, sighting: Sighting, 
     return Row(*row, where, "as on disk" if view.world.since is not None else NOTHING, sighting.text)
 
 
-def _subject(location: Location) -> str:
-    return f"{location.server} {location.path}".strip()
+def _kind(location: Location) -> str:
+    return "stream" if location.listen else "location"
 
 
 def _declared(location: Location) -> str:
@@ -139,7 +148,7 @@ def undeclared_rows(view: View, declared: set[str]) -> Iterator[Row]:
             continue
         running = view.world.since is not None
         loaded = "older" if view.world.newer([one.node.file]) else "as on disk" if running else NOTHING
-        what = f"{one.node.where} still shows an identity by troth's file, and no [[location]] declares it there"
+        what = f"{one.node.where} still shows an identity by troth's file, and nothing declares it there"
         step = f"declare it again, or take the change back: {view.steps['changes']}, then troth nginx undo ID"
         where = view.world.place(one.node.where)
         yield Row("location", one.place, "not declared", where, loaded, NOTHING, "undeclared", what, step)

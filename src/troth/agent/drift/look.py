@@ -9,7 +9,7 @@ from pathlib import Path
 from troth.agent.changes import APPLYING, Change, Journal
 from troth.agent.config import Config as Declared
 from troth.agent.config import Location
-from troth.agent.drift.generated import file_rows, http_row, left_over_rows
+from troth.agent.drift.generated import file_rows, left_over_rows, level_rows
 from troth.agent.drift.identities import identity_rows, keep
 from troth.agent.drift.locations import View, gone_row, location_row, own_name, undeclared_rows
 from troth.agent.drift.process import configuration_row, process_row
@@ -19,6 +19,7 @@ from troth.agent.drift.world import World, observe
 from troth.agent.proxy import witness_directory
 from troth.host.nginx import Nginx
 from troth.nginx import NginxError
+from troth.nginx.family import FAMILIES
 from troth.nginx.plan import Plan
 from troth.nginx.tree import Config
 
@@ -48,7 +49,11 @@ def find_drift(nginx: Nginx, wanted: Wanted, now: datetime) -> list[Row]:
     world = observe(nginx)
     changes = Journal(wanted.state / "changes").all()
     kept = {identity.name: keep(identity) for identity in wanted.declared.identities}
-    used = {name for name in kept if str(wanted.include_dir / f"identity-{name}.conf") in world.config.files}
+    used = {
+        name
+        for name in kept
+        if any(str(wanted.include_dir / family.identity_file(name)) in world.config.files for family in FAMILIES)
+    }
     directory = witness_directory(wanted.declared)
     sightings = {
         name: see(name, wanted.include_dir, directory, one.anchors)
@@ -90,10 +95,10 @@ def _nginx_rows(world: World, wanted: Wanted, changes: list[Change], sightings: 
     rows += undeclared_rows(view, set(names.values()))
     if plan is not None:
         rows += [
-            *http_row(view),
+            *level_rows(view),
             *file_rows(view, changes, whole=not refused and len(set(names.values())) == len(names)),
         ]
-    own = {str(view.location_file(own_name(one))) for one in wanted.declared.locations}
+    own = {str(view.location_file(one, own_name(one))) for one in wanted.declared.locations}
     return rows if refused else [*rows, *left_over_rows(view, own)]
 
 

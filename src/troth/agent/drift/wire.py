@@ -8,11 +8,9 @@ from pathlib import Path
 from cryptography import x509
 
 from troth.agent.drift.rows import NOTHING
-from troth.agent.proxy import serial_of_answer, witnessing
+from troth.agent.proxy import hidden_ports, serial_of_answer, witnessing
 from troth.errors import TrothError
-from troth.host.files import read_file
 from troth.host.http import get
-from troth.nginx.render import witness_ports
 from troth.x509.pem import parse_certificates
 
 TIMEOUT_SECONDS = 2.0
@@ -44,12 +42,21 @@ def see(name: str, include_dir: Path, witness_dir: Path, anchors: Sequence[x509.
         witness_dir: directory of the witness's socket.
         anchors: certificates by which the witness believes what is shown.
     """
+    ports = hidden_ports(include_dir, name)
+    if not ports:
+        return Sighting(why="no witness is declared in nginx")
+    if not witness_dir.is_dir():
+        return Sighting(why=f"{witness_dir} does not exist, which the agent makes")
+    seen = {module: _ask(name, port, witness_dir, anchors) for module, port in ports.items()}
+    first = next(iter(seen.values()))
+    other = next(((module, one) for module, one in seen.items() if one.serial != first.serial), None)
+    if other is None:
+        return first
+    return Sighting(why=f"{next(iter(seen))} shows {first.text}, {other[0]} shows {other[1].text}")
+
+
+def _ask(name: str, port: int, witness_dir: Path, anchors: Sequence[x509.Certificate]) -> Sighting:
     try:
-        port = witness_ports(read_file(include_dir / "http.conf").decode("utf-8", "replace")).get(name)
-        if port is None:
-            return Sighting(why="no witness is declared in nginx")
-        if not witness_dir.is_dir():
-            return Sighting(why=f"{witness_dir} does not exist, which the agent makes")
         with witnessing(witness_dir / f"{name}.out", anchors, TIMEOUT_SECONDS) as witness:
             reply = get(port, "/", "witness", timeout=TIMEOUT_SECONDS)
             text = serial_of_answer(reply.body) if reply.status == 200 else ""

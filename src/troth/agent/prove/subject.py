@@ -75,11 +75,7 @@ def read_subject(config: Config, place: Place) -> Subject:
 
 def groups_of(subject: Subject) -> dict[str, Directive]:
     """The upstream groups that its ``proxy_pass`` or the like may name, by name in lower case."""
-    if subject.place.module != "stream":
-        return upstream_groups(subject.config)
-    stream = subject.config.root.first("stream")
-    found = stream.find("upstream") if stream is not None else []
-    return {group.arguments[0].lower(): group for group in found if group.arguments}
+    return upstream_groups(subject.config, "stream" if subject.place.module == "stream" else "http")
 
 
 def _identity(subject: Subject) -> Identity | None:
