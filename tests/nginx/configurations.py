@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from hypothesis import strategies as st
 
+from troth.nginx.family import PROXY, Family
+
 SPECIAL = b" \t\r\n;{}\"'\\$#"
 ESCAPES = {0x22: b'\\"', 0x27: b"\\'", 0x5C: b"\\\\", 0x09: b"\\t", 0x0D: b"\\r", 0x0A: b"\\n"}
 # What a shell of real configurations is made of; latin-1 bytes are no UTF-8.
@@ -131,8 +133,8 @@ def configurations(draw: st.DrawFn, *, for_crossplane: bool = False) -> tuple[by
 
 
 @st.composite
-def sites(draw: st.DrawFn) -> bytes:
-    """A text with one location ``/x`` that talks TLS, among directives that mean nothing to a plan."""
+def sites(draw: st.DrawFn, family: Family = PROXY) -> bytes:
+    """A text with one location ``/x``, or stream server, that talks TLS, among lines that mean nothing to a plan."""
     style = Style(eol=draw(st.sampled_from([b"\n", b"\r\n"])), names=(b"add_header", b"x", b"map", b"if"))
     text = Text()
 
@@ -146,27 +148,33 @@ def sites(draw: st.DrawFn) -> bytes:
         text.data += _gap(draw, style, needed=False) + end
 
     filler()
-    say(b"http", end=b"{")
+    say(family.level.encode(), end=b"{")
     filler()
     say(b"server", end=b"{")
     say(b"server_name", b"app.test")
     filler()
-    say(b"location", b"/x", end=b"{")
+    if family.is_stream:
+        say(b"listen", b"5432")
+        say(b"proxy_ssl", b"on")
+    else:
+        say(b"location", b"/x", end=b"{")
+    prefix, setter = family.prefix.encode(), family.setter.encode()
     lines = [
-        (b"proxy_pass", b"https://up.test:8443"),
-        (b"proxy_ssl_certificate", b"client.crt"),
-        (b"proxy_ssl_certificate_key", b"client.key"),
-        (b"proxy_set_header", b"X-A", b"'b c'"),
-        (b"proxy_set_header", b"Host", b"$proxy_host"),
-        (b"proxy_ssl_verify", b"off"),
-        (b"proxy_redirect", b"default"),
+        (prefix + b"_pass", f"{family.scheme}up.test:8443".encode()),
+        (prefix + b"_ssl_certificate", b"client.crt"),
+        (prefix + b"_ssl_certificate_key", b"client.key"),
+        (prefix + b"_ssl_verify", b"off"),
     ]
+    if setter:
+        lines += [(setter, b"X-A 'b c'"), (setter, b"Host $proxy_host")]
+    if family is PROXY:
+        lines.append((b"proxy_redirect", b"default"))
     for line in draw(st.permutations(lines))[: draw(st.integers(0, len(lines)))]:
         if line != lines[0]:
             say(*line)
     say(*lines[0])
     filler()
-    for _ in range(3):
+    for _ in range(2 if family.is_stream else 3):
         text.data += _gap(draw, style, needed=False) + b"}"
     text.data += draw(st.sampled_from([b"", b"\n", b" # end"]))
     return bytes(text.data)

@@ -4,10 +4,12 @@ import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.nginx.configurations import sites
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.edits import Edit, after_brace, after_line, apply_edits, eol, replacement, revert_text
+from troth.nginx.family import FAMILIES, Family
 from troth.nginx.lexer import tokenize
 from troth.nginx.plan import Declaration, Plan, PlanError, find_location, make_plan
 from troth.nginx.render import Identity, Witnesses
@@ -42,11 +44,15 @@ def location_file(made: Plan) -> str:
     return made.new_files[name].decode()
 
 
-@given(sites())
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-def test_planned_again_there_is_nothing_to_do_and_taken_back_every_byte_is_as_before(data: bytes) -> None:
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@given(st.data())
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=60)
+def test_planned_again_there_is_nothing_to_do_and_taken_back_every_byte_is_as_before(
+    family: Family, draws: st.DataObject
+) -> None:
+    data = draws.draw(sites(family))
     files = {MAIN: data}
-    wanted = Declaration("app.test", "/x", ONE)
+    wanted = Declaration("", "", ONE, listen="5432") if family.is_stream else Declaration("app.test", "/x", ONE)
     first = plan(files, wanted)
     after = {**files, **first.after()}
     assert after[MAIN] != data
@@ -56,7 +62,10 @@ def test_planned_again_there_is_nothing_to_do_and_taken_back_every_byte_is_as_be
     left = [token.text for token in tokenize(after[MAIN])]
     gone = [token.text for token in tokenize(data) if token.text not in left]
     assert all(
-        re.match(rb"proxy_(pass|redirect|ssl_)|https://up|\$proxy_host|client\.|off|default|;$", word) for word in gone
+        re.match(
+            rb"(proxy|grpc|uwsgi)_(pass|redirect|ssl)|(\w+://)?up\.test|on$|\$proxy_host|client\.|off|default|;$", word
+        )
+        for word in gone
     )
 
 

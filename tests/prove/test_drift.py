@@ -356,5 +356,5 @@ def test_nothing_is_changed_by_looking(site: Site) -> None:
 
 def test_without_a_declaration_there_is_nothing_to_compare(site: Site) -> None:
     site.declare()
-    with pytest.raises(UsageError, match="no location is declared"):
+    with pytest.raises(UsageError, match="nothing is declared"):
         site.done("drift")
