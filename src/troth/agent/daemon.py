@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,11 @@ from troth.agent.log import Log
 from troth.agent.proxy import Proxy, proxy_for
 from troth.agent.state import only_agent
 from troth.errors import TrothError
-from troth.host.systemd import notify
+from troth.host.systemd import Manager, watchdog_seconds
 
 LONGEST_SLEEP = 60.0
+# Everything in a round ends by itself sooner; one that does not is ended from outside, and the next start settles it.
+LONGEST_ROUND = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,19 +66,22 @@ class _Daemon:
         self._wake = asyncio.Event()
         self._stopping = False
         self._reloading = False
+        self._manager = Manager()
+        # When the round under way began; None while it waits for the next.
+        self._since: float | None = time.monotonic()
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._hup)
-        watchdog = asyncio.create_task(_watchdog())
+        watchdog = asyncio.create_task(self._watchdog())
         await self._agent.start()
-        notify("READY=1")
+        self._manager.ready()
         self._log.info("agent started", identities=len(self._agent.config.identities), config=self._path)
         while not self._stopping:
             await self._step()
-        notify("STOPPING=1")
+        self._manager.stopping()
         watchdog.cancel()
         self._log.info("agent stopped")
         return 0
@@ -86,12 +91,22 @@ class _Daemon:
             await self._reload()
         results = await self._agent.act()
         problems = len(failed(results))
-        notify(f"STATUS={len(self._agent.states)} identities, {problems} problems in the last round")
+        self._manager.status(f"{len(self._agent.states)} identities, {problems} problems in the last round")
+        self._since = None
         timeout = min(self._agent.seconds_until_due(), LONGEST_SLEEP)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
         self._wake.clear()
+        self._since = time.monotonic()
+
+    async def _watchdog(self) -> None:
+        """Tell systemd twice in its interval (WatchdogSec) that the loop turns and no round goes on for ever."""
+        seconds = watchdog_seconds()
+        while seconds is not None:
+            if self._since is None or time.monotonic() - self._since < LONGEST_ROUND:
+                self._manager.alive()
+            await asyncio.sleep(seconds / 2)
 
     def _stop(self) -> None:
         """A rotation under way is finished first: the loop looks at this between rounds only."""
@@ -105,7 +120,7 @@ class _Daemon:
     async def _reload(self) -> None:
         """Read troth.toml again; when it is not usable, go on with the old one."""
         self._reloading = False
-        notify("RELOADING=1")
+        self._manager.reloading()
         try:
             config = load(self._path)
             if config.state != self._agent.config.state:
@@ -116,14 +131,4 @@ class _Daemon:
             self._log.info("configuration read again", identities=len(config.identities))
         except TrothError as error:
             self._log.error("configuration not read again, the old one stays", error=error.message)
-        notify("READY=1")
-
-
-async def _watchdog() -> None:
-    """Tell systemd that the loop turns, twice in its interval (WatchdogSec)."""
-    interval = os.environ.get("WATCHDOG_USEC", "")
-    if not interval.isdigit():
-        return
-    while True:
-        notify("WATCHDOG=1")
-        await asyncio.sleep(int(interval) / 2_000_000)
+        self._manager.ready()

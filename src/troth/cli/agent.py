@@ -1,4 +1,4 @@
-"""``troth agent run`` and ``troth agent status``."""
+"""``troth agent run``, ``status`` and ``install``."""
 
 import click
 
@@ -11,6 +11,11 @@ troth agent run --config /etc/nginx/troth.toml --once
 STATUS_EXAMPLES = """
 troth agent status --config /etc/nginx/troth.toml
 troth agent status --config /etc/nginx/troth.toml --json
+"""
+INSTALL_EXAMPLES = """
+troth agent install --systemd --config /etc/nginx/troth.toml
+troth agent install --systemd --only agent --config /etc/nginx/troth.toml --write
+troth agent install --systemd --only ca --ca-path /etc/step-ca --password-file /etc/troth/ca-password --write
 """
 CONFIG = click.option(
     "--config",
@@ -60,3 +65,80 @@ def status(config: str, as_json: bool) -> int:
         )
     click.echo(agent_table.as_json(states) if as_json else agent_table.as_table(states))
     return 2 if agent_table.troubled(states, clock.now()) else 0
+
+
+@flags.command("install", INSTALL_EXAMPLES)
+@click.option("--systemd", is_flag=True, help="Units for systemd 250 and later; what there is.")
+@click.option("--only", type=click.Choice(["ca", "agent"]), default=None, help="One of the two units [both].")
+@click.option(
+    "--config",
+    metavar="FILE",
+    default="/etc/nginx/troth.toml",
+    show_default=True,
+    help="The declaration the agent works by; the unit may write only what it names.",
+)
+@click.option(
+    "--ca-path",
+    metavar="DIR",
+    default="/etc/step-ca",
+    show_default=True,
+    help="The authority's step path.",
+)
+@click.option("--user", metavar="NAME", default="step", show_default=True, help="Account of the authority.")
+@click.option("--group", metavar="NAME", default="", help="Its group [as the account].")
+@click.option(
+    "--password-file",
+    metavar="FILE",
+    default="/etc/troth/ca-password",
+    show_default=True,
+    help="Password of the intermediate key, which systemd hands over (LoadCredential).",
+)
+@click.option("--workers", metavar="N", type=click.IntRange(1, 64), default=1, help="Processes of the authority.")
+@click.option("--program", metavar="FILE", default="", help="The troth to start [this one].")
+@click.option(
+    "--write",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value="/etc/systemd/system",
+    default="",
+    help="Write the units there [/etc/systemd/system] instead of printing them.",
+)
+@flags.FORCE
+def install(
+    systemd: bool,
+    only: str | None,
+    config: str,
+    ca_path: str,
+    user: str,
+    group: str,
+    password_file: str,
+    workers: int,
+    program: str,
+    write: str,
+    force: bool,
+) -> int:
+    """Print or write the systemd units of `troth ca serve` and `troth agent run`, hardened.
+
+    The authority runs as its own account, the agent as root with what root may do cut down: it signals nginx and tests
+    with its keys. To reload through systemd instead, say reload = ["systemctl", "reload", "nginx"] in [nginx].
+    """
+    from pathlib import Path
+
+    from troth.cli import agent_install
+    from troth.errors import UsageError
+
+    if not systemd:
+        raise UsageError(
+            "expected --systemd: units for systemd are what there is", hint=INSTALL_EXAMPLES.split("\n")[1]
+        )
+    wanted = agent_install.Wanted(
+        (only,) if only else ("ca", "agent"),
+        Path(config),
+        Path(ca_path),
+        user,
+        group or user,
+        Path(password_file),
+        Path(program) if program else None,
+        workers,
+    )
+    return agent_install.install(wanted, Path(write) if write else None, force=force)

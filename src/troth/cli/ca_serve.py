@@ -39,7 +39,8 @@ def serve(
     """Serve a certificate authority over HTTPS until SIGTERM; SIGHUP reads its configuration again.
 
     CA.JSON defaults to config/ca.json below the step path. The database is troth.sqlite beside step's own data. A
-    database of step-ca that is named there and holds records is imported first: troth ca migrate.
+    database of step-ca that is named there and holds records is imported first: troth ca migrate. Without
+    --password-file a credential of systemd named ca-password is used. Units: troth agent install --systemd.
     """
     from troth.cli.serving import serve as start
     from troth.host.terminal import note

@@ -97,6 +97,7 @@ COMMANDS = {
     "agent": {
         "run": ("troth.cli.agent:run", "renew, deploy and prove the certificates of a troth.toml"),
         "status": ("troth.cli.agent:status", "show what the agent knows"),
+        "install": ("troth.cli.agent:install", "print or write systemd units of authority and agent"),
     },
 }
 

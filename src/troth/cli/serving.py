@@ -15,6 +15,8 @@ from troth.host.steppath import StepPath, served_base
 from troth.server.state import base_of
 from troth.server.workers import Options, run
 
+CREDENTIAL = "ca-password"
+
 
 def serve(config: str, context: str, password_file: str, workers: int, pidfile: str, quiet: bool) -> int:
     """Serve until stopped; the exit code.
@@ -30,13 +32,22 @@ def serve(config: str, context: str, password_file: str, workers: int, pidfile: 
         hint = "create an authority: troth ca init" if not config else "name the file: troth ca serve /path/to/ca.json"
         raise UsageError(f"configuration {path} does not exist", hint=hint)
 
+    credential = _credential()
+
     def password(key: str) -> bytes:
-        if password_file:
-            return read_password(password_file)
+        if password_file or credential:
+            return read_password(password_file or credential)
         return terminal.ask_password(f"Password of {key}", otherwise="give --password-file")
 
     with _pid_file(pidfile):
         return run(Options(path.absolute(), base_of(path), password, workers, quiet))
+
+
+def _credential() -> str:
+    """The password that a service manager hands over (systemd's ``LoadCredential=ca-password:FILE``), or nothing."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    path = Path(directory) / CREDENTIAL
+    return str(path) if directory and path.is_file() else ""
 
 
 @contextlib.contextmanager

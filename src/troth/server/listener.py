@@ -19,6 +19,7 @@ from troth.errors import TrothError
 from troth.host import clock
 from troth.server.app import create_app, create_plain_app
 from troth.server.log import Log
+from troth.server.reports import Reports
 from troth.server.service import Service
 from troth.server.state import Loaded
 from troth.server.tls import create_context, install, issue_server_certificate, set_options
@@ -50,8 +51,13 @@ class Listening:
     plain: Socket | None = None
 
 
-async def serve(listening: Listening, ready: Callable[[], object]) -> None:
+async def serve(listening: Listening, reports: Reports, beat: float | None = None) -> None:
     """Serve until SIGTERM or SIGINT, finish what was accepted, return.
+
+    Args:
+        listening: what to serve, and where.
+        reports: hears of the start, of reloads and of the end.
+        beat: seconds after each of which it is told that the loop still turns; None: it does not ask.
 
     Raises:
         TrothError: the database cannot be opened.
@@ -62,7 +68,7 @@ async def serve(listening: Listening, ready: Callable[[], object]) -> None:
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     try:
-        await _Process(listening, store).run(ready)
+        await _Process(listening, store, reports).run(beat)
     finally:
         store.close()
 
@@ -81,8 +87,9 @@ class _Quiet(logging.Handler):
 
 
 class _Process:
-    def __init__(self, listening: Listening, store: SQLiteStore) -> None:
+    def __init__(self, listening: Listening, store: SQLiteStore, reports: Reports) -> None:
         self._listening = listening
+        self._reports = reports
         self._log = listening.log
         self._service = Service(listening.loaded, store, listening.log)
         self._store = store
@@ -94,7 +101,7 @@ class _Process:
         self._context = self._first
         self._show_new_certificate(self._context)
 
-    async def run(self, ready: Callable[[], object]) -> None:
+    async def run(self, beat: float | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -120,8 +127,11 @@ class _Process:
         )
         plain = await self._serve_plain(self._listening.plain) if self._listening.plain is not None else None
         tasks = [asyncio.create_task(self._purge()), asyncio.create_task(self._publish())]
-        ready()
+        # What was accepted may take a minute to finish: until then the manager is told that this goes on.
+        beating = asyncio.create_task(self._beat(beat)) if beat is not None else None
+        self._reports.ready()
         await self._stop.wait()
+        self._reports.stopping()
         self._log.event("stopping: no new connections, finishing what was accepted")
         server.close()
         for task in tasks:
@@ -129,6 +139,8 @@ class _Process:
         if plain is not None:
             await plain.cleanup()
         await runner.cleanup()
+        if beating is not None:
+            beating.cancel()
         if self._renewal is not None:
             self._renewal.cancel()
 
@@ -163,6 +175,11 @@ class _Process:
 
     def _reload(self) -> None:
         """Read everything again; whatever is wrong with it, the old state goes on serving."""
+        self._reports.reloading()
+        self._read_again()
+        self._reports.ready()
+
+    def _read_again(self) -> None:
         try:
             loaded = self._listening.reload()
             old = self._service.loaded
@@ -186,6 +203,11 @@ class _Process:
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
         """OpenSSL asks for every connection, also of a client that names no server."""
         connection.context = self._context
+
+    async def _beat(self, seconds: float) -> None:
+        while True:
+            self._reports.alive()
+            await asyncio.sleep(seconds)
 
     async def _publish(self) -> None:
         """Make the revocation lists in time; of several processes the first that looks does."""

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +16,19 @@ import uvloop
 from troth.ca.config import Configuration
 from troth.errors import TrothError
 from troth.host import clock
-from troth.host.systemd import notify
+from troth.host.systemd import Manager, watchdog_seconds
 from troth.server import ServerError
 from troth.server.listener import Listening, serve
 from troth.server.log import Log
 from troth.server.predecessor import check_imported
+from troth.server.reports import READY, RELOADED, PipeReports
 from troth.server.state import Loaded, Password, load
 from troth.store.sqlite import open_store
 
 MAX_WORKERS = 64
+MOST_REPORTS = 4096
+# Between reports of a process, where no manager asks for its own.
+LONGEST_SILENCE_SECONDS = 60.0
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -63,9 +69,10 @@ def run(options: Options) -> int:
     where = f"{loaded.configuration.host or '0.0.0.0'}:{loaded.configuration.port}"  # noqa: S104 - as configured
     log.event("serving", address=where, workers=options.workers, config=options.config)
     if options.workers == 1:
-        uvloop.run(serve(listeners[0], lambda: notify("READY=1")))
+        seconds = watchdog_seconds()
+        uvloop.run(serve(listeners[0], Manager(), seconds / 2 if seconds is not None else None))
         return 0
-    return Supervisor(listeners, log).run()
+    return Supervisor(listeners, log, Manager(), watchdog_seconds()).run()
 
 
 def _remember(password: Password) -> Password:
@@ -126,43 +133,96 @@ def _socket(family: socket.AddressFamily, host: str, port: int, *, shared: bool)
 
 
 class Supervisor:
-    """Forks one process a listener, passes signals on, and replaces a process that dies."""
+    """Forks one process a listener, passes signals on, and replaces a process that dies.
 
-    def __init__(self, listeners: Sequence[Listening], log: Log) -> None:
+    The manager is told what holds for all: ready when each is, reloaded when each has, alive while each is.
+    """
+
+    def __init__(self, listeners: Sequence[Listening], log: Log, manager: Manager, watchdog: float | None) -> None:
         self._listeners = listeners
         self._log = log
-        self._children: dict[int, Listening] = {}
+        self._manager = manager
+        self._beat = (watchdog or LONGEST_SILENCE_SECONDS) / 4
+        self._children: dict[int, _Child] = {}
         self._stopping = False
+        self._announced = False
+        self._reloading: set[int] = set()
 
     def run(self) -> int:
         for number in _FORWARDED:
             signal.signal(number, self._forward)
         for listening in self._listeners:
             self._start(listening)
-        notify("READY=1")
         while self._children:
+            self._listen()
             self._reap()
         return 0
 
     def _forward(self, number: int, _: object) -> None:
-        self._stopping = self._stopping or number != signal.SIGHUP
+        if number == signal.SIGHUP:
+            self._manager.reloading()
+            self._reloading = set(self._children)
+        elif not self._stopping:
+            self._stopping = True
+            self._manager.stopping()
         for pid in self._children:
             os.kill(pid, number)
 
+    def _listen(self) -> None:
+        """Hear what the processes say; an end of file is a process that has ended."""
+        pipes = {child.pipe: pid for pid, child in self._children.items()}
+        for pipe in select.select(list(pipes), [], [], self._beat)[0]:
+            said = os.read(pipe, MOST_REPORTS)
+            child = self._children[pipes[pipe]]
+            child.heard = time.monotonic()
+            child.ready = child.ready or READY in said
+            if RELOADED in said:
+                self._reloaded(pipes[pipe])
+        every = self._children.values()
+        if not self._announced and all(child.ready for child in every):
+            self._announced = True
+            self._manager.ready()
+        if all(time.monotonic() - child.heard < 3 * self._beat for child in every):
+            self._manager.alive()
+
+    def _reloaded(self, pid: int) -> None:
+        if pid in self._reloading:
+            self._reloading.discard(pid)
+            if not self._reloading:
+                self._manager.ready()
+
     def _reap(self) -> None:
-        pid, status = os.wait()
-        listening = self._children.pop(pid, None)
-        if listening is None or self._stopping:
-            return
-        self._log.failure("worker died and is replaced", pid=pid, status=os.waitstatus_to_exitcode(status))
-        self._start(listening)
+        for pid in list(self._children):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if not ended:
+                continue
+            child = self._children.pop(pid)
+            os.close(child.pipe)
+            self._reloaded(pid)
+            if not self._stopping:
+                self._log.failure("worker died and is replaced", pid=pid, status=os.waitstatus_to_exitcode(status))
+                self._start(child.listening)
 
     def _start(self, listening: Listening) -> None:
+        reading, writing = os.pipe()
         pid = os.fork()
         if pid:
-            self._children[pid] = listening
+            os.close(writing)
+            self._children[pid] = _Child(listening, reading, time.monotonic())
             return
-        os._exit(_work(lambda: uvloop.run(serve(listening, lambda: None)), self._log))
+        os.close(reading)
+        os.set_blocking(writing, False)
+        os._exit(_work(lambda: uvloop.run(serve(listening, PipeReports(writing), self._beat)), self._log))
+
+
+@dataclass
+class _Child:
+    """A process: what it serves, the pipe it reports through, and when it was last heard."""
+
+    listening: Listening
+    pipe: int
+    heard: float
+    ready: bool = False
 
 
 def _work(serve_until_stopped: Callable[[], None], log: Log) -> int:
