@@ -20,7 +20,7 @@ CHECK = "proxy_ssl_verify on; proxy_ssl_trusted_certificate TLS/ca.crt;"
 NAMED = f"{CHECK} proxy_ssl_name up.test;"
 VARIABLE = "proxy_ssl_certificate $dir/client.crt; proxy_ssl_certificate_key $dir/client.key;"
 DIR = "map $request_method $dir { default TLS; }\n"
-Prepare = Callable[[Path, Pki], None]
+Prepare = Callable[[Path, Pki], object]
 
 
 def nothing(_: Path, __: Pki) -> None:

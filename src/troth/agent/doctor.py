@@ -16,7 +16,7 @@ from troth.nginx.diagnosis import Diagnosis, diagnose, explaining, needs_more
 from troth.nginx.diagnosis.peers import names_of
 from troth.nginx.diagnosis.rule import ANSWER, LOG, REFUSED_CONFIG, SILENCE
 from troth.nginx.diagnosis.silence import WHYS
-from troth.nginx.diagnosis.situation import Handshake, Probed, Situation
+from troth.nginx.diagnosis.situation import SILENT, Handshake, Probed, Situation
 from troth.nginx.diagnosis.symptom import Symptom, parse_symptom
 from troth.nginx.findings import examine
 from troth.nginx.findings.rule import Subject, paths_of
@@ -81,10 +81,7 @@ def explain(symptom: Symptom, known: Known | None, place: Place | None = None) -
 
 
 def _alert_of(situation: Situation) -> int | None:
-    probed = situation.probed
-    tries = (probed.own, probed.named) if probed is not None else ()
-    first = next((one for one in tries if one is not None), None)
-    return first.alert if first is not None else None
+    return situation.mine.alert if situation.mine is not None else None
 
 
 def examine_places(known: Known, places: Sequence[Place]) -> Iterator[Diagnosis]:
@@ -147,7 +144,7 @@ def place_of(symptom: Symptom, subject: Subject) -> Place | None:
     for place in subject.places:
         points = 0
         if symptom.upstream is not None:
-            peers = {parse_target(f"https://{peer}").peer for peer in place.peers} | set(place.peers)
+            peers = {parse_target(f"https://{peer}").peer for peer in place.peers} | {*place.peers, place.group}
             fits = symptom.upstream.authority in peers or symptom.upstream.peer in peers
             resolved = any(not is_address(parse_target(f"https://{peer}").host) for peer in place.peers)
             if not fits and not resolved:
@@ -166,7 +163,8 @@ def place_of(symptom: Symptom, subject: Subject) -> Place | None:
 def peer_of(place: Place | None, symptom: Symptom) -> tuple[str, int] | str | None:
     """Whom to call: the line's own upstream, else the place's first peer; None where it is not written down."""
     authority = ""
-    if symptom.upstream is not None:
+    # "no live upstreams" names the group.
+    if symptom.upstream is not None and not (place is not None and symptom.upstream.authority == place.group):
         authority = symptom.upstream.authority
     elif place is not None and place.peers:
         authority = place.peers[0]
@@ -205,10 +203,11 @@ def probe(situation: Situation, symptom: Symptom | None = None) -> Probed | None
         name = peer[0]
     call = Call(peer, name, None, roots, name or (peer[0] if isinstance(peer, tuple) else "localhost"))
     named = shake(call)
-    if named.connected:
+    if named.connected and named.problem != SILENT:
         named = replace(named, verified=verify_live(call))
     address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else peer
-    own = shake(replace(call, pair=pair)) if pair is not None and named.connected else None
+    answers = named.connected and named.problem != SILENT
+    own = shake(replace(call, pair=pair)) if pair is not None and answers else None
     plain = speaks_http(peer, call.host) if named.connected and not named.tls and named.alert is None else None
     return Probed(address, named, own, None, plain)
 

@@ -6,6 +6,7 @@ from troth.nginx.diagnosis import refusals
 from troth.nginx.diagnosis.refused import Judge
 from troth.nginx.diagnosis.rule import ANSWER, Rule
 from troth.nginx.diagnosis.situation import Situation
+from troth.nginx.map import effective_list
 
 _NONE = r"No required SSL certificate was sent"
 _BAD = r"The SSL certificate error"
@@ -16,6 +17,21 @@ def _no_setting(_: "re.Match[str]", situation: Situation) -> str | None:
         return ""
     pair = [situation.place.value(name) for name in ("ssl_certificate", "ssl_certificate_key")]
     return "the location names neither certificate nor key" if not any(pair) else None
+
+
+def _old(_: "re.Match[str]", situation: Situation) -> str | None:
+    if not situation.has("ssl_certificate"):
+        return None
+    taken = "a handshake of ours with the certificate in the file is let in" if situation.let_in else None
+    return situation.findings.get("reload-pending") or taken
+
+
+def _two_hosts(_: "re.Match[str]", situation: Situation) -> str | None:
+    if situation.place is None:
+        return ""
+    lines = effective_list(situation.place.node, f"{situation.place.family}_set_header")
+    hosts = [line for line in lines if line.arguments and line.arguments[0].lower() == "host"]
+    return f"{hosts[-1].where} sets Host once more" if len(hosts) > 1 else None
 
 
 def _key_only(_: "re.Match[str]", situation: Situation) -> str | None:
@@ -57,6 +73,13 @@ RULES = (
         _no_setting,
     ),
     _rule(
+        "shows-nothing-chosen",
+        _NONE,
+        "the variable that names the certificate was empty for this request, and the upstream requires one",
+        "a default in the map that names an identity",
+        refusals.chosen_empty,
+    ),
+    _rule(
         "shows-nothing-kept",
         _NONE,
         "the location has a certificate, and rides on a session or connection that another location opened without",
@@ -68,6 +91,7 @@ RULES = (
         _NONE,
         "the location has a certificate and sends none: the upstream accepts no signature of its kind of key",
         "a key of a kind that the upstream accepts (RSA, ECDSA)",
+        refusals.unusable,
     ),
     _rule(
         "shows-expired",
@@ -103,7 +127,7 @@ RULES = (
         "the file is good, and nginx still shows the older certificate that it has in memory, a session or a "
         "connection",
         "reload nginx; {family}_ssl_session_reuse off;",
-        lambda _, situation: situation.findings.get("reload-pending"),
+        _old,
     ),
     _rule(
         "shows-stranger",
@@ -129,7 +153,8 @@ RULES = (
     _rule(
         "header-twice",
         r"400 Bad Request",
-        "the upstream takes the request for broken: a second Host header, for instance, is a 400",
+        "the location sends Host twice, which the upstream takes for a broken request",
         "one {family}_set_header Host in this location, includes counted",
+        _two_hosts,
     ),
 )

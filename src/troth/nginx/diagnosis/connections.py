@@ -7,16 +7,22 @@ from troth.nginx.diagnosis.situation import Situation
 
 _LOAD = r"(?:cannot load certificate(?P<kind> key)?|SSL_\w+\(|PEM_read_bio_\w+\(|BIO_new_file\()"
 _RUNNING = r".*(?:to upstream|client:)"
+_ENCRYPTED = _LOAD + r'\s*"?(?P<file>[^"]*)".*(?:UI routines|bad password read|bad decrypt)' + _RUNNING
+
+
+def _forgets(_: "re.Match[str]", situation: Situation) -> str | None:
+    if situation.subject is None or not situation.has("ssl_password_file"):
+        return None
+    capabilities = situation.subject.capabilities
+    forgets = (1, 23, 1) <= capabilities.version <= (1, 27, 4)
+    return f"this is nginx {capabilities.version_text}" if forgets else None
 
 
 def _own_fault(_: "re.Match[str]", situation: Situation) -> str | None:
-    probed = situation.probed
-    own = probed.own or probed.named if probed is not None else None
-    if own is None:
+    mine = situation.mine
+    if mine is None:
         return ""
-    if own.alert is not None or own.status == 400:
-        return "a handshake of ours is refused: " + (f"alert {own.alert}" if own.alert is not None else "400")
-    return None
+    return f"a handshake of ours is refused: alert {mine.alert}" if mine.alert is not None else None
 
 
 def _all_down(_: "re.Match[str]", situation: Situation) -> str | None:
@@ -27,10 +33,7 @@ def _all_down(_: "re.Match[str]", situation: Situation) -> str | None:
 
 
 def _well_again(_: "re.Match[str]", situation: Situation) -> str | None:
-    probed = situation.probed
-    own = probed.own or probed.named if probed is not None else None
-    good = own is not None and own.tls and own.alert is None and not own.problem and own.status != 400
-    return "a handshake of ours succeeds now" if good else None
+    return "a handshake of ours succeeds now" if situation.let_in else None
 
 
 def _plain(_: "re.Match[str]", situation: Situation) -> str | None:
@@ -72,6 +75,26 @@ RULES = (
         500,
     ),
     Rule(
+        "variable-password-ignored",
+        LOG,
+        _ENCRYPTED,
+        "a variable names an encrypted key, and this nginx forgets the password file for such ones",
+        "a key without a password, with mode 0640 for the workers' group; or nginx 1.27.5 or later",
+        500,
+        True,
+        _forgets,
+        unseen="the tests have nginx 1.22 and 1.31",
+        only="nginx 1.23.1 to 1.27.4",
+    ),
+    Rule(
+        "variable-key-encrypted",
+        LOG,
+        _ENCRYPTED,
+        "a key that is read for each handshake is encrypted, and no password fits",
+        "{family}_ssl_password_file FILE; or a key without a password, with mode 0640 for the workers' group",
+        500,
+    ),
+    Rule(
         "refused-connection",
         LOG,
         r"connect\(\) failed \(111: Connection refused\)",
@@ -106,7 +129,6 @@ RULES = (
         "the upstream's address does not answer: a firewall drops the packets, or the host is down",
         "look for firewalls on the way, and at the address",
         504,
-        unseen="loopback addresses always answer",
     ),
     Rule(
         "handshake-with-plain-server",

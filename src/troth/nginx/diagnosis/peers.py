@@ -14,6 +14,9 @@ def _code(number: int) -> str:
     return rf"upstream SSL certificate verify error: \({number}:"
 
 
+_ANY = r"upstream SSL certificate verify error: \(\d+:"
+
+
 def _ends(one: x509.Certificate) -> str:
     return f"{one.subject.rfc4514_string()} ended at {one.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
 
@@ -41,6 +44,15 @@ def _too_deep(_: "re.Match[str]", situation: Situation) -> str | None:
     if situation.verified != 0 or not depth.isdigit() or int(depth) >= situation.intermediates:
         return None
     return f"its chain verifies with {situation.intermediates} intermediates, and the depth allows {depth}"
+
+
+def _poisoned(_: "re.Match[str]", situation: Situation) -> str | None:
+    shared = situation.findings.get("shared-trust") if situation.verified == 0 else None
+    return f"a handshake of ours finds it good; {shared}" if shared else None
+
+
+def _older(_: "re.Match[str]", situation: Situation) -> str | None:
+    return situation.findings.get("reload-pending") if situation.verified == 0 else None
 
 
 def _stranger(_: "re.Match[str]", situation: Situation) -> str | None:
@@ -128,6 +140,28 @@ RULES = (
         502,
         True,
         _too_deep,
+    ),
+    Rule(
+        "session-poisoned",
+        LOG,
+        _ANY,
+        "the upstream's certificate is good; another location that trusts others failed with it, and nginx resumes the "
+        "session with that outcome (TLS 1.2)",
+        "an upstream group for each kind of trust; {family}_ssl_session_reuse off;",
+        502,
+        True,
+        _poisoned,
+    ),
+    Rule(
+        "trust-in-memory",
+        LOG,
+        _ANY,
+        "the upstream's certificate is good by the trusted file; nginx still goes by the older one that it has in "
+        "memory",
+        "nginx -s reload",
+        502,
+        True,
+        _older,
     ),
     Rule(
         "upstream-leaf-only",

@@ -7,9 +7,11 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from troth.nginx.diagnosis.rule import LOG, Rule
-from troth.nginx.diagnosis.situation import Situation
+from troth.nginx.diagnosis.situation import RESET, Situation
 from troth.nginx.material import is_root
+from troth.nginx.variables import possible_values
 
+EXPIRED = "SSL alert number 45"
 Judge = Callable[["re.Match[str]", Situation], str | None]
 
 
@@ -17,7 +19,7 @@ def _alert(number: int) -> str:
     return rf"SSL alert number {number}\b"
 
 
-def _none_sent(_: "re.Match[str]", situation: Situation) -> str | None:
+def none_sent(_: "re.Match[str]", situation: Situation) -> str | None:
     if situation.place is None:
         return ""
     pair = [situation.place.value(name) for name in ("ssl_certificate", "ssl_certificate_key")]
@@ -37,6 +39,24 @@ def _some_sent(_: "re.Match[str]", situation: Situation) -> str | None:
     return ""
 
 
+def unusable(_: "re.Match[str]", situation: Situation) -> str | None:
+    """A certificate is shown, and the upstream saw none."""
+    if not situation.has("ssl_certificate"):
+        return None
+    mine = situation.mine
+    refused = mine is not None and (mine.alert in (40, 116) or "No required SSL certificate" in mine.body)
+    return "a handshake of ours with its certificate and key is refused in the same way" if refused else ""
+
+
+def chosen_empty(_: "re.Match[str]", situation: Situation) -> str | None:
+    """A variable names the certificate, and can be empty."""
+    place, subject = situation.place, situation.subject
+    value = place.value("ssl_certificate") if place is not None else ""
+    if "$" not in value or subject is None:
+        return None
+    return f"{value} can be empty" if "" in possible_values(subject.config, value) else None
+
+
 def ended(_: "re.Match[str]", situation: Situation) -> str | None:
     """Our certificate is over; it is not known where nobody read it."""
     shown = situation.shown
@@ -48,9 +68,12 @@ def ended(_: "re.Match[str]", situation: Situation) -> str | None:
     return f"{over[0].subject.rfc4514_string()} ended at {over[0].not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
 
 
-def ended_elsewhere(_: "re.Match[str]", situation: Situation) -> str | None:
+def _older(said: "re.Match[str]", situation: Situation) -> str | None:
     """The file is good, so an older one is in use."""
-    shown = situation.shown
+    pending = situation.findings.get("reload-pending")
+    if situation.has("ssl_certificate") and situation.let_in and (pending or "104:" not in said[0]):
+        return pending or "a handshake of ours with the certificate in the file is let in"
+    shown = situation.shown if said[0] == EXPIRED else ()
     good = shown and all(one.not_valid_after_utc >= situation.now for one in shown)
     return f"the file is valid until {shown[0].not_valid_after_utc:%Y-%m-%d %H:%M} UTC" if good else None
 
@@ -106,17 +129,23 @@ def _reset(_: "re.Match[str]", situation: Situation) -> str | None:
     probed = situation.probed
     if probed is None or probed.named is None:
         return ""
-    for one in (probed.own, probed.named):
-        if one is not None and one.alert is not None:
-            return f"a handshake of ours got alert {one.alert}"
-    return None
+    if situation.place is None:
+        asks = probed.named.alert in (40, 116)
+        return f"it lets nobody in without a certificate: alert {probed.named.alert}" if asks else None
+    mine = situation.mine
+    if mine is None:
+        return ""
+    return f"a handshake of ours got alert {mine.alert}" if mine.alert is not None else None
 
 
 def _reset_by_network(_: "re.Match[str]", situation: Situation) -> str | None:
     probed = situation.probed
     if probed is None or probed.named is None:
         return ""
-    return "a handshake of ours is cut off too, without an alert" if probed.named.problem == "reset" else None
+    if probed.named.problem == RESET:
+        return "a handshake of ours is cut off too, without an alert"
+    fine = situation.let_in if situation.place is not None else probed.named.tls and probed.named.alert is None
+    return "a handshake of ours is let in now" if fine else None
 
 
 def _plain(_: "re.Match[str]", situation: Situation) -> str | None:
@@ -124,16 +153,18 @@ def _plain(_: "re.Match[str]", situation: Situation) -> str | None:
     return "" if known is None else "it answers HTTP without TLS" if known else None
 
 
-def _rule(name: str, pattern: str, cause: str, fix: str, judge: Judge | None = None, unseen: str = "") -> Rule:
+def _rule(name: str, pattern: str, cause: str, fix: str, judge: Judge | None = None) -> Rule:
     if judge is None:
-        return Rule(name, LOG, pattern, cause, fix, unseen=unseen)
-    return Rule(name, LOG, pattern, cause, fix, 502, True, judge, unseen)
+        return Rule(name, LOG, pattern, cause, fix)
+    return Rule(name, LOG, pattern, cause, fix, 502, True, judge)
 
 
+_MISSED = r"SSL alert number (?:40|116)\b"
 _PAIR = "{family}_ssl_certificate and {family}_ssl_certificate_key in this very location"
 _RESET = (
     r"(?:connect\(\)|recv\(\)|SSL_\w+\(\)|writev\(\)|send\(\)) failed \((?:SSL: )?.*\b104: Connection reset by peer\)"
     r'.*upstream: "(?:https|grpcs|suwsgi|\d|unix)'
+    r"|peer closed connection in SSL handshake \(104: "
 )
 
 RULES = (
@@ -142,7 +173,7 @@ RULES = (
         _alert(40),
         "the upstream requires a client certificate and got none (it speaks TLS 1.2)",
         _PAIR,
-        _none_sent,
+        none_sent,
     ),
     _rule(
         "no-common-cipher",
@@ -152,10 +183,33 @@ RULES = (
         _some_sent,
     ),
     _rule(
+        "client-none-chosen",
+        _MISSED,
+        "the upstream requires a client certificate and got none: the variable that names it was empty",
+        "a default in the map that names an identity",
+        chosen_empty,
+    ),
+    _rule(
         "client-none",
         _alert(116),
         "the upstream requires a client certificate and got none",
         _PAIR,
+        none_sent,
+    ),
+    _rule(
+        "client-unusable",
+        _alert(116),
+        "the location has a certificate and sends none: the upstream accepts no signature of its kind of key",
+        "a key of a kind that the upstream accepts (RSA, ECDSA)",
+        unusable,
+    ),
+    _rule(
+        "client-old-in-memory",
+        rf"SSL alert number 4[2-9]\b|{_RESET}",
+        "the upstream takes the certificate in the file; nginx still shows the older one that it has in memory, in a "
+        "session or on a connection",
+        "reload nginx; {family}_ssl_session_reuse off; keepalive_time in the upstream group",
+        _older,
     ),
     _rule(
         "client-expired",
@@ -163,14 +217,6 @@ RULES = (
         "the certificate that this location shows has expired",
         "renew it, then reload nginx",
         ended,
-    ),
-    _rule(
-        "client-expired-in-memory",
-        _alert(45),
-        "the certificate in the file is good, nginx still shows the older one that it has in memory, a "
-        "session or a connection",
-        "reload nginx; {family}_ssl_session_reuse off; keepalive_time in the upstream group",
-        ended_elsewhere,
     ),
     _rule(
         "client-future",
@@ -280,6 +326,5 @@ RULES = (
         "certificate's, or a box on "
         "the way changes the handshake",
         "see that certificate and key are a pair; go without the box",
-        unseen="an OpenSSL never uses a key that is not its certificate's",
     ),
 )

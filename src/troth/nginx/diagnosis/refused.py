@@ -38,10 +38,10 @@ def begins(pattern: bytes, what: str) -> Judge:
     return judge
 
 
-def _rule(name: str, pattern: str, cause: str, fix: str, judge: Judge | None = None, unseen: str = "") -> Rule:
+def _rule(name: str, pattern: str, cause: str, fix: str, judge: Judge | None = None, only: str = "") -> Rule:
     if judge is None:
-        return Rule(name, REFUSED_CONFIG, pattern, cause, fix, 0, unseen=unseen)
-    return Rule(name, REFUSED_CONFIG, pattern, cause, fix, 0, True, judge, unseen)
+        return Rule(name, REFUSED_CONFIG, pattern, cause, fix, 0, only=only)
+    return Rule(name, REFUSED_CONFIG, pattern, cause, fix, 0, True, judge, only=only)
 
 
 RULES = (
@@ -79,7 +79,7 @@ RULES = (
     ),
     _rule(
         "key-not-named",
-        r'no "(?P<name>\w*ssl_certificate_key)" is defined',
+        r'no "(?P<name>\w*ssl_certificate_key)" is defined(?! for certificate "")',
         "a certificate is named without its key",
         "add {name} beside the certificate",
     ),
@@ -90,6 +90,13 @@ RULES = (
         "a variable stands where nginx takes none: trusted certificates and revocation lists are read once, "
         "at the start",
         "write the path without ${name}; a change of the file needs a reload",
+    ),
+    _rule(
+        "certificate-emptied",
+        r'cannot load certificate "[^"]*/"|is defined for certificate ""',
+        "an empty name takes an inherited certificate back from nginx 1.23.0 on only",
+        "leave the directive out and set the certificate in the other locations; or a newer nginx",
+        only="nginx before 1.23.0",
     ),
     _rule(
         "list-missing-file",
@@ -108,7 +115,6 @@ RULES = (
         r'(?:cannot load certificate(?: key)?|SSL_\w+\()\s*"?(?P<file>[^"]*)".*Permission denied(?!.* to upstream)',
         "the account that starts nginx may not read a file",
         "start nginx as root, or let its account read {file}",
-        unseen="tests run as root, which may read every file",
     ),
     _rule(
         "file-empty",
@@ -181,9 +187,17 @@ RULES = (
     ),
     _rule(
         "directive-newer",
-        r'unknown directive "(?P<name>\w*ssl_certificate_cache|keepalive_min_timeout|\w*ssl_key_log|http2)"',
+        r'unknown directive "(?P<name>\w*ssl_certificate_cache|keepalive_min_timeout|http2)"',
         "the directive is newer than this nginx",
         "leave {name} out, or use a newer nginx: troth nginx plan writes what this one knows",
+        only="nginx before the directive: http2 came with 1.25.1, the others with 1.27.4",
+    ),
+    _rule(
+        "directive-of-plus",
+        r'unknown directive "(?P<name>\w*ssl_key_log|health_check|match|api|status_zone|zone_sync\w*|ntlm|keyval\w*'
+        r'|auth_jwt\w*)"',
+        "the directive is one of the commercial nginx, this is the free one",
+        "leave {name} out",
     ),
     _rule(
         "no-tls-in-module",

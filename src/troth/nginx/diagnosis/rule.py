@@ -33,7 +33,7 @@ class Rule:
     `pattern` is searched in the symptom; `status` is what the client gets (0: nothing, nginx does not run or no
     HTTP). ``{family}`` and the pattern's named groups are filled into `cause` and `fix`. `alike` says that the line has
     other causes too, so that a handshake or a look into the files is worth it. `unseen` says why a rule cannot be
-    reproduced with the programs at hand.
+    reproduced with the programs at hand, `only` with which versions of nginx its symptom comes (empty: with all).
     """
 
     id: str
@@ -45,6 +45,7 @@ class Rule:
     alike: bool = False
     judge: Callable[["re.Match[str]", Situation], str | None] = possible
     unseen: str = ""
+    only: str = ""
 
     def match(self, text: str) -> "re.Match[str] | None":
         return re.search(self.pattern, text)

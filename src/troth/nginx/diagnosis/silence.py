@@ -52,6 +52,13 @@ RULES = (
         "shared-identity",
     ),
     _rule(
+        "other-by-request",
+        OTHER,
+        "the request chooses the identity, and its sessions and connections serve requests that choose another",
+        "an upstream group for each identity; {family}_ssl_session_reuse off;",
+        "identity-by-request",
+    ),
+    _rule(
         "unchecked-shared",
         UNCHECKED,
         "a location that checks the upstream shares its connections and sessions with one that does not",

@@ -19,6 +19,8 @@ REFUSED, RESET, SILENT, UNREACHABLE, UNRESOLVED, CLOSED = (
     "closed",
 )
 
+BAD_REQUEST = 400
+
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
@@ -78,6 +80,19 @@ class Situation:
         if self.place is None or self.subject is None:
             return None
         return next(iter(self.subject.files(self.place.value(name))), None)
+
+    @property
+    def mine(self) -> Handshake | None:
+        """Our handshake that is like nginx's: with the place's certificate where it has one; None where not tried."""
+        if self.place is None or self.probed is None:
+            return None
+        return self.probed.own if self.has("ssl_certificate") else self.probed.named
+
+    @property
+    def let_in(self) -> bool:
+        """Whether the upstream takes us with the certificate that is in the place's file now."""
+        mine = self.mine
+        return mine is not None and mine.tls and mine.alert is None and not mine.problem and mine.status != BAD_REQUEST
 
     @property
     def shown(self) -> Sequence[x509.Certificate]:

@@ -5,8 +5,8 @@ from troth.nginx.diagnosis.rule import PEER_LOG, Rule
 _VERIFY = r"client SSL certificate verify error: \({}:"
 
 
-def _rule(name: str, pattern: str, cause: str, fix: str, unseen: str = "") -> Rule:
-    return Rule(name, PEER_LOG, pattern, cause, fix, 400, unseen=unseen)
+def _rule(name: str, pattern: str, cause: str, fix: str) -> Rule:
+    return Rule(name, PEER_LOG, pattern, cause, fix, 400)
 
 
 def _code(number: int) -> str:
