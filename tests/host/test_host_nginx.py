@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -270,3 +271,19 @@ def test_killing_the_master_is_noticed(binary: Path, directory: Path) -> None:
         with pytest.raises(HostError, match="not running"):
             while True:
                 nginx.generation()
+
+
+def test_a_pid_file_that_names_a_later_process_is_no_nginx(directory: Path, binary: Path) -> None:
+    """nginx was killed, its pid given to somebody else: a reload must not signal that one."""
+    with running(binary, directory, "") as nginx:
+        pass
+    other = subprocess.Popen(["sleep", "60"])
+    try:
+        (directory / "nginx.pid").write_text(f"{other.pid}\n")
+        with pytest.raises(HostError, match=f"names {other.pid}, which is another program"):
+            nginx.reload()
+        nginx.stop()
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

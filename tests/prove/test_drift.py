@@ -14,6 +14,7 @@ import pytest
 from tests.prove.declared import Site
 from tests.prove.declared import site as declared_site
 from tests.rig.pki import Pki
+from troth.agent.drift.wire import Sighting, telling
 from troth.agent.proxy import witnessing
 from troth.errors import UsageError
 from troth.host.nginx import Nginx
@@ -358,3 +359,13 @@ def test_without_a_declaration_there_is_nothing_to_compare(site: Site) -> None:
     site.declare()
     with pytest.raises(UsageError, match="nothing is declared"):
         site.done("drift")
+
+
+def test_of_several_modules_the_one_that_shows_something_else_is_told_of() -> None:
+    """Each module has TLS contexts of its own: one of them may have kept the old certificate."""
+    good, old, nothing = Sighting(7), Sighting(6), Sighting(why="nginx answered 502")
+    assert telling({"proxy": good, "grpc": good}, 7) == good
+    assert telling({"proxy": good, "grpc": old}, 7) == Sighting(6, module="grpc")
+    assert telling({"proxy": nothing, "grpc": old}, 7) == Sighting(6, module="grpc")
+    assert telling({"proxy": good, "stream": nothing}, 7).text == "stream: not seen: nginx answered 502"
+    assert telling({"proxy": old}, 7) == old

@@ -18,6 +18,8 @@ from troth.host import clock
 
 WATCH_SECONDS = 30.0
 TOGETHER = timedelta(seconds=2)
+# A clock that is set back by less only delays what is due by as much.
+CLOCK_TOLERANCE = timedelta(seconds=30)
 Dice = Callable[[], float]
 
 
@@ -55,6 +57,7 @@ class Agent:
         self._rotator = Rotator(config.state, issuer, proxy, config.proof_timeout, checkpoint, now)
         self._turn = asyncio.Lock()
         self._due: dict[str, datetime] = {}
+        self._last = now()
         # Of identities whose files are not ours: what they held when we last acted, and when a failure is tried again.
         self._known: dict[str, str] = {}
         self._again: dict[str, datetime] = {}
@@ -92,6 +95,7 @@ class Agent:
 
     async def act(self) -> list[Result]:
         """Do everything that is due now, or within moments, in one go."""
+        self._heed_clock()
         limit = self._now() + TOGETHER
         due = [identity for identity in self.config.identities if self._due[identity.name] <= limit]
         results: list[Result] = []
@@ -123,6 +127,17 @@ class Agent:
         self._known[identity.name] = digest
         self._plan(identity)
         return results
+
+    def _heed_clock(self) -> None:
+        """What was planned by a clock that ran ahead would not be due for as long as it ran ahead."""
+        now = self._now()
+        if now < self._last - CLOCK_TOLERANCE:
+            seconds = int((self._last - now).total_seconds())
+            self._log.error("the clock went back, everything is planned anew", seconds=seconds)
+            self._again.clear()
+            for identity in self.config.identities:
+                self._plan(identity)
+        self._last = now
 
     def seconds_until_due(self) -> float:
         """Until the next thing to do; 0 when something is due."""
@@ -163,7 +178,8 @@ class Agent:
                 f"{what} done", identity=result.name, serial=serial, proof=result.proof.kind, detail=result.proof.detail
             )
         else:
-            self._log.error(f"{what} failed, the old state stays", identity=result.name, error=result.error)
+            hint = {"hint": result.hint} if result.hint else {}
+            self._log.error(f"{what} failed, the old state stays", identity=result.name, error=result.error, **hint)
         self.states[result.name] = replace(
             state,
             serial=serial,
@@ -173,6 +189,7 @@ class Agent:
             proof_detail=result.proof.detail if result.ok else state.proof_detail,
             failures=0 if result.ok else state.failures + 1,
             last_error="" if result.ok else result.error,
+            last_hint="" if result.ok else result.hint,
         )
 
     def _save(self) -> None:

@@ -1,5 +1,6 @@
 """The agent's log: a line on stderr for each thing it does or cannot do; text or JSON. Never a key or a token."""
 
+import contextlib
 import json
 import sys
 from dataclasses import dataclass
@@ -29,4 +30,6 @@ class Log:
         else:
             rest = "".join(f" {name}={json.dumps(str(value))}" for name, value in fields.items() if value != "")
             line = f"{moment} {level:<5} {message}{rest}"
-        print(line, file=sys.stderr, flush=True)
+        # A full disk or a reader that is gone must not end what keeps certificates alive.
+        with contextlib.suppress(OSError):
+            print(line, file=sys.stderr, flush=True)

@@ -8,7 +8,7 @@ import hashlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from troth.agent.proxy import Proof, Proxy
 from troth.agent.state import Pending, clear_pending, read_pending, write_pending
 from troth.errors import TrothError
 from troth.host import clock
-from troth.host.files import read_file
+from troth.host.files import FileError, read_file, reason
 from troth.host.generations import Generations, Material
 
 OBTAINING_AT_ONCE = 8
@@ -42,6 +42,7 @@ class Result:
     proof: Proof
     error: str = ""
     seconds: float = 0.0
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +88,10 @@ class Rotator:
                 self._checkpoint("obtained")
                 staged.append(self._stage(identity, outcome))
             except TrothError as error:
-                results.append(Result(identity.name, False, current_facts(identity), Proof(""), error.message))
+                results.append(_failure(identity, error))
         results += self._deploy(staged)
         seconds = time.monotonic() - started
-        return [Result(r.name, r.ok, r.facts, r.proof, r.error, seconds) for r in results]
+        return [replace(result, seconds=seconds) for result in results]
 
     def _obtain(self, identity: Identity) -> Material | TrothError:
         try:
@@ -104,7 +105,11 @@ class Rotator:
         new = generations.stage(material)
         self._checkpoint("staged")
         pending = Pending(identity.name, generations.current(), new)
-        write_pending(self._state, pending)
+        try:
+            write_pending(self._state, pending)
+        except TrothError:
+            generations.discard(new)
+            raise
         self._checkpoint("recorded")
         return _Staged(identity, pending, facts)
 
@@ -117,7 +122,7 @@ class Rotator:
                 switched.append(one)
                 self._checkpoint("switched")
             except TrothError as error:
-                results.append(self._revert(one, error.message))
+                results.append(self._revert(one, error))
                 self._settle([one])
         return results + (self._show(switched) if switched else [])
 
@@ -131,7 +136,7 @@ class Rotator:
             self._proxy.reload()
             self._checkpoint("reloaded")
         except TrothError as error:
-            reverted = [self._revert(one, error.message) for one in switched]
+            reverted = [self._revert(one, error) for one in switched]
             self._reload_old(switched)
             return reverted
         results = [self._prove(one) for one in switched]
@@ -142,7 +147,7 @@ class Rotator:
         try:
             proof = self._proxy.prove(one.identity.name, one.facts, self._timeout)
         except TrothError as error:
-            return self._revert(one, error.message)
+            return self._revert(one, error)
         self._checkpoint("proven")
         return self._keep(one, proof)
 
@@ -152,19 +157,19 @@ class Rotator:
         generations_of(one.identity).tidy()
         return Result(one.identity.name, True, one.facts, proof)
 
-    def _revert(self, one: _Staged, why: str) -> Result:
+    def _revert(self, one: _Staged, cause: TrothError) -> Result:
         """Put the old generation back; the first one ever has nothing to go back to and stays.
 
         The record stays until nginx has read the old files: it may have read the new ones.
         """
-        generations = generations_of(one.identity)
+        generations, why = generations_of(one.identity), cause.message
         if one.pending.old is not None:
             try:
                 generations.switch(one.pending.old)
                 generations.discard(one.pending.new)
             except TrothError as error:
                 why = f"{why}; the old generation could not be put back: {error.message}"
-        return Result(one.identity.name, False, current_facts(one.identity), Proof(""), why)
+        return replace(_failure(one.identity, cause), error=why)
 
     def _reload_old(self, reverted: Sequence[_Staged]) -> None:
         """Let nginx read the old files again; when even that fails the records stay and the next start does it."""
@@ -206,7 +211,7 @@ class Rotator:
             try:
                 switched.append(self._interrupted(identity, pending))
             except TrothError as error:
-                results.append(self._revert(one, error.message))
+                results.append(self._revert(one, error))
                 reverted.append(one)
         self._reload_old(reverted)
         return results + (self._show(switched) if switched else [])
@@ -231,7 +236,11 @@ class Rotator:
             self._proxy.reload()
             return Result(identity.name, True, facts, self._proxy.prove(identity.name, facts, self._timeout))
         except TrothError as error:
-            return Result(identity.name, False, current_facts(identity), Proof(""), error.message)
+            return _failure(identity, error)
+
+
+def _failure(identity: Identity, error: TrothError) -> Result:
+    return Result(identity.name, False, current_facts(identity), Proof(""), error.message, hint=error.hint or "")
 
 
 def generations_of(identity: Identity) -> Generations:
@@ -247,8 +256,11 @@ def current_material(identity: Identity) -> Material | None:
         FileError: one cannot be read.
     """
     paths = (identity.certificate, identity.key, identity.trust)
-    if not all(path.exists() for path in paths):
-        return None
+    try:
+        if not all(path.exists() for path in paths):
+            return None
+    except OSError as error:
+        raise FileError(f"cannot look at {error.filename}: {reason(error)}") from error
     certificate, key, trust = (read_file(path) for path in paths)
     return Material(certificate, key, trust)
 

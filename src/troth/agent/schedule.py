@@ -31,8 +31,10 @@ def renewal(
         renewed: whether the certificate was issued just now. Then at least a second passes, and a third of what
             remains: authorities backdate, and a life shorter than that is past its share when it begins.
 
-    Otherwise a moment gone by is due at once.
+    Otherwise a moment gone by is due at once, and so is a certificate whose life has not begun: the clock went back.
     """
+    if now < not_before and not renewed:
+        return Due(now, "its life has not begun")
     life = not_after - not_before
     at = not_before + life * share - life * JITTER * dice
     if renewed:

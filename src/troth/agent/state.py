@@ -30,6 +30,7 @@ class IdentityState:
     proof_detail: str = ""
     failures: int = 0
     last_error: str = ""
+    last_hint: str = ""
 
 
 def read_states(directory: Path) -> dict[str, IdentityState]:
@@ -93,6 +94,20 @@ def clear_pending(directory: Path, name: str) -> None:
     """The rotation is over; a record that cannot be removed only makes the next start prove once more."""
     with contextlib.suppress(OSError):
         (directory / JOURNAL / f"{name}.json").unlink(missing_ok=True)
+
+
+def running_agent(directory: Path) -> int | None:
+    """The process that holds the lock of a state directory, or None.
+
+    Looked up in /proc/locks: trying the lock would be in the way of an agent that starts at this moment.
+    """
+    try:
+        inode = (directory / LOCK).stat().st_ino
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    fields = (line.split() for line in lines)
+    return next((int(f[4]) for f in fields if f[1:2] == ["FLOCK"] and f[5].rpartition(":")[2] == str(inode)), None)
 
 
 @contextlib.contextmanager

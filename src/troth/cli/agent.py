@@ -47,12 +47,12 @@ def run(config: str, once: bool) -> int:
 def status(config: str, as_json: bool) -> int:
     """Show every identity: its certificate, when it is due, and how the last rotation was proven.
 
-    Exit codes: 0 all well, 1 nothing known yet, 2 something is failing or expired.
+    Exit codes: 0 all well, 1 nothing known yet, 2 something is failing, overdue or expired.
     """
     from pathlib import Path
 
     from troth.agent.config import load
-    from troth.agent.state import read_states
+    from troth.agent.state import read_states, running_agent
     from troth.cli import agent_table
     from troth.errors import UsageError
     from troth.host import clock
@@ -63,8 +63,9 @@ def status(config: str, as_json: bool) -> int:
         raise UsageError(
             f"nothing is known yet: no state in {loaded.state}", hint=f"troth agent run --config {config} --once"
         )
-    click.echo(agent_table.as_json(states) if as_json else agent_table.as_table(states))
-    return 2 if agent_table.troubled(states, clock.now()) else 0
+    seen = agent_table.Seen(states, running_agent(loaded.state), clock.now())
+    click.echo(agent_table.as_json(seen) if as_json else agent_table.as_table(seen))
+    return 2 if seen.troubled else 0
 
 
 @flags.command("install", INSTALL_EXAMPLES)

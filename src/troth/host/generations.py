@@ -46,9 +46,16 @@ class Generations:
             return None
 
     def numbers(self) -> list[int]:
-        """All complete generations, oldest first."""
+        """All complete generations, oldest first.
+
+        Raises:
+            FileError: this process may not look.
+        """
         parent = self.directory / "generations"
-        names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+        try:
+            names = [entry.name for entry in parent.iterdir()] if parent.is_dir() else []
+        except OSError as error:
+            raise FileError(f"cannot look into {parent}: {reason(error)}") from error
         return sorted(int(name) for name in names if name.isdigit())
 
     def stage(self, material: Material) -> int:
@@ -82,10 +89,10 @@ class Generations:
         Raises:
             FileError: there is no such generation, or the link cannot be replaced; the old one stays.
         """
-        if not self.path(number).is_dir():
-            raise FileError(f"cannot switch {self.link}: there is no generation {number}")
         aside = self.directory / ".current.tmp"
         try:
+            if not self.path(number).is_dir():
+                raise FileError(f"cannot switch {self.link}: there is no generation {number}")
             aside.unlink(missing_ok=True)
             aside.symlink_to(Path("generations") / str(number))
             aside.rename(self.link)
@@ -101,7 +108,14 @@ class Generations:
             shutil.rmtree(self.path(number), ignore_errors=True)
 
     def tidy(self) -> None:
-        """Keep the current generation and the newest others, and remove what an interrupted stage left."""
+        """Keep the current generation and the newest others, and remove what an interrupted stage left.
+
+        What cannot be removed now is the next time.
+        """
+        with contextlib.suppress(OSError, FileError):
+            self._tidy()
+
+    def _tidy(self) -> None:
         parent = self.directory / "generations"
         current = self.current()
         others = [number for number in self.numbers() if number != current]

@@ -161,7 +161,17 @@ class Nginx:
             raise HostError(f"nginx is not running: no master in {path}", hint=f"start it: {self.binary}") from error
         if not alive(master):
             raise HostError(f"nginx is not running: {path} names {master}, which does not exist")
+        if not self._is_master(master):
+            raise HostError(f"nginx is not running: {path} names {master}, which is another program")
         return Generation(master, frozenset(pid for pid in children(master) if _serves(pid)))
+
+    def _is_master(self, pid: int) -> bool:
+        """A pid file of a master that was killed may name a process that came later; it must not be signalled.
+
+        nginx and what is made of it say so in their title; run with ``master_process off`` it keeps its command line.
+        """
+        title = _title(pid)
+        return b"master process" in title or os.fsencode(self.binary.name) in title.split(b"\0")[0]
 
     def reload(self, command: Sequence[str] = (), timeout: float = RELOAD_TIMEOUT_SECONDS) -> Generation:
         """Reload and wait until only workers of a new generation accept connections.

@@ -36,6 +36,14 @@ class Kept:
         chains = [self.material.certificate] if self.material is not None else []
         return anchors_of([*chains, *(data for path in self.others if (data := _bytes(path / CERTIFICATE)))])
 
+    @property
+    def serial(self) -> int | None:
+        """Of the certificate on disk."""
+        try:
+            return read_facts(self.material.certificate).serial if self.material is not None else None
+        except TrothError:
+            return None
+
 
 def keep(identity: Identity) -> Kept:
     """Read an identity's files."""
@@ -115,7 +123,8 @@ def _shown(
     newer = world.newer([str(identity.certificate), str(identity.key)])
     loaded = f"since {moment(world.since)}"
     if sighting.serial is not None:
-        what = f"nginx shows serial {sighting.serial:x}, on disk is {serial:x}"
+        by = f" by {sighting.module}" if sighting.module else ""
+        what = f"nginx shows serial {sighting.serial:x}{by}, on disk is {serial:x}"
         return Row(*row, disk, loaded, sighting.text, "not-on-wire", what, steps["reload"])
     if newer:
         what = f"{newer[0][0]} changed after nginx read it"

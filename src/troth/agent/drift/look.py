@@ -56,7 +56,7 @@ def find_drift(nginx: Nginx, wanted: Wanted, now: datetime) -> list[Row]:
     }
     directory = witness_directory(wanted.declared)
     sightings = {
-        name: see(name, wanted.include_dir, directory, one.anchors)
+        name: see(name, wanted.include_dir, directory, one.anchors, one.serial)
         if name in used and world.generation is not None
         else Sighting()
         for name, one in kept.items()

@@ -1,8 +1,8 @@
 """Who nginx says it is, right now: the witness of an identity called once through the running workers."""
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography import x509
@@ -18,14 +18,16 @@ TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """The serial that the workers showed, or why none was seen."""
+    """The serial that the workers showed, or why none was seen; by one `module` where they differ."""
 
     serial: int | None = None
     why: str = ""
+    module: str = ""
 
     @property
     def text(self) -> str:
-        return short(self.serial) if self.serial is not None else f"not seen: {self.why}" if self.why else NOTHING
+        seen = short(self.serial) if self.serial is not None else f"not seen: {self.why}" if self.why else NOTHING
+        return f"{self.module}: {seen}" if self.module else seen
 
 
 def short(serial: int) -> str:
@@ -33,7 +35,9 @@ def short(serial: int) -> str:
     return text if len(text) <= 16 else f"{text[:12]}…"
 
 
-def see(name: str, include_dir: Path, witness_dir: Path, anchors: Sequence[x509.Certificate]) -> Sighting:
+def see(
+    name: str, include_dir: Path, witness_dir: Path, anchors: Sequence[x509.Certificate], expected: int | None
+) -> Sighting:
     """Call the witness of an identity through nginx.
 
     Args:
@@ -41,6 +45,7 @@ def see(name: str, include_dir: Path, witness_dir: Path, anchors: Sequence[x509.
         include_dir: where the generated files are, which tell the witness's port.
         witness_dir: directory of the witness's socket.
         anchors: certificates by which the witness believes what is shown.
+        expected: the serial on disk; a module that shows another is the one to tell of.
     """
     ports = hidden_ports(include_dir, name)
     if not ports:
@@ -48,11 +53,17 @@ def see(name: str, include_dir: Path, witness_dir: Path, anchors: Sequence[x509.
     if not witness_dir.is_dir():
         return Sighting(why=f"{witness_dir} does not exist, which the agent makes")
     seen = {module: _ask(name, port, witness_dir, anchors) for module, port in ports.items()}
-    first = next(iter(seen.values()))
-    other = next(((module, one) for module, one in seen.items() if one.serial != first.serial), None)
-    if other is None:
-        return first
-    return Sighting(why=f"{next(iter(seen))} shows {first.text}, {other[0]} shows {other[1].text}")
+    return telling(seen, expected)
+
+
+def telling(seen: Mapping[str, Sighting], expected: int | None) -> Sighting:
+    """Of what several modules showed the one to tell of: another certificate, else none, else what all showed."""
+    others = [module for module, one in seen.items() if one.serial not in (None, expected)]
+    silent = [module for module, one in seen.items() if one.serial is None]
+    if not others and not silent:
+        return next(iter(seen.values()))
+    module = (others or silent)[0]
+    return replace(seen[module], module=module if len(seen) > 1 else "")
 
 
 def _ask(name: str, port: int, witness_dir: Path, anchors: Sequence[x509.Certificate]) -> Sighting:
