@@ -10,8 +10,8 @@ import click
 import pytest
 
 from tests.cli.accounts import Account
+from troth.cli import app, reference
 from troth.cli import help as help_texts
-from troth.cli import reference
 from troth.cli.commands import COMMANDS, GROUPS
 from troth.cli.group import configured_values
 
@@ -95,6 +95,21 @@ def test_an_unknown_command_exits_3(stranger: Account, arguments: tuple[str, ...
 def test_usage_errors_exit_1_and_name_the_help(stranger: Account, arguments: tuple[str, ...], message: str) -> None:
     said = stranger.refused(*arguments)
     assert message in said and f"hint: run: troth {' '.join(arguments[:2])} --help" in said
+
+
+def test_what_the_system_refuses_unexpectedly_names_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody foresaw it, but the person can do something about it: not an internal error."""
+    toml = tmp_path / "troth.toml"
+    toml.write_text(f'[agent]\nstate = "{"x" * 300}"\n')
+    assert app.run(["agent", "status", "--config", str(toml)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: cannot use ") and said.endswith("file name too long\n")
+    assert app._report_system(PermissionError(13, "Permission denied", "/etc/x")) == 1
+    assert capsys.readouterr().err == (
+        "error: cannot use /etc/x: permission denied\nhint: run it as the owner of the file, or as root\n"
+    )
 
 
 def test_a_missing_module_does_not_break_help(stranger: Account) -> None:

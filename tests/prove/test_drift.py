@@ -1,10 +1,11 @@
 """Each way in which the world can depart from the declaration: shown while it lasts, gone once the cure was typed."""
 
+import os
 import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import pytest
 from tests.prove.declared import Site
 from tests.prove.declared import site as declared_site
 from tests.rig.pki import Pki
-from troth.agent.drift.wire import Sighting, telling
+from troth.agent.drift.wire import Sighting, see, telling
+from troth.agent.drift.world import observe
 from troth.agent.proxy import witnessing
-from troth.errors import UsageError
+from troth.errors import TrothError, UsageError
 from troth.host.nginx import Nginx
 
 NAME = "location-app_test_one.conf"
@@ -359,6 +361,46 @@ def test_without_a_declaration_there_is_nothing_to_compare(site: Site) -> None:
     site.declare()
     with pytest.raises(UsageError, match="nothing is declared"):
         site.done("drift")
+
+
+def as_nobody(call: Callable[[], object]) -> str:
+    """What an error says, and its hint, when a process of an account without rights makes the call."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        said = "nothing"
+        try:
+            os.setgid(65534)
+            os.setuid(65534)
+            call()
+        except TrothError as error:
+            said = f"{error.message}; hint: {error.hint}"
+        except BaseException as error:
+            said = repr(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    os.waitpid(child, 0)
+    with os.fdopen(reading) as stream:
+        return stream.read()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_read_the_keys_is_told_so_and_nothing_is_called_drift(site: Site) -> None:
+    said = as_nobody(lambda: observe(site.nginx))
+    assert "ermission denied" in said and "hint: run it as root" in said
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_witness_that_may_not_listen_is_said_in_its_column(site: Site) -> None:
+    (site.directory / "state" / "witness").chmod(0o700)
+    found: list[Sighting] = []
+
+    def look() -> None:
+        found.append(see("shop", site.directory / "troth", site.directory / "state" / "witness", [], None))
+        raise TrothError(found[0].text)
+
+    assert "permission denied" in as_nobody(look)
 
 
 def test_of_several_modules_the_one_that_shows_something_else_is_told_of() -> None:

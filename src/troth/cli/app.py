@@ -37,6 +37,8 @@ def run(arguments: list[str]) -> int:
         # The reader has gone; stdout must not be flushed into it once more while the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except OSError as error:
+        return _report_system(error)
     except Exception as error:
         return _internal(error)
 
@@ -83,6 +85,14 @@ def _report(message: str, hint: str | None, code: int) -> int:
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
     return code
+
+
+def _report_system(error: OSError) -> int:
+    """What the system refused where no room had expected it: most often a file of another user's."""
+    if error.filename is None or not error.strerror:
+        return _internal(error)
+    hint = "run it as the owner of the file, or as root" if isinstance(error, PermissionError) else None
+    return _report(f"cannot use {os.fsdecode(error.filename)}: {error.strerror.lower()}", hint, 1)
 
 
 def _internal(error: Exception) -> int:

@@ -57,8 +57,10 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _cut(text: str) -> str:
-    """The end of a long path tells more than its beginning."""
-    return text if len(text) <= WIDEST else f"…{text[1 - WIDEST :]}"
+    """The end of a long path tells more than its beginning; of a sentence it is the other way round."""
+    if len(text) <= WIDEST:
+        return text
+    return f"{text[: WIDEST - 1]}…" if " " in text else f"…{text[1 - WIDEST :]}"
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -10,6 +10,7 @@ from cryptography import x509
 from troth.agent.drift.rows import NOTHING
 from troth.agent.proxy import hidden_ports, serial_of_answer, witnessing
 from troth.errors import TrothError
+from troth.host.files import reason
 from troth.host.http import get
 from troth.x509.pem import parse_certificates
 
@@ -74,6 +75,8 @@ def _ask(name: str, port: int, witness_dir: Path, anchors: Sequence[x509.Certifi
             refused = next((one.refused for one in witness.seen if one.refused), "")
     except TrothError as error:
         return Sighting(why=error.message)
+    except OSError as error:
+        return Sighting(why=f"cannot use {error.filename}: {reason(error)}")
     if text:
         return Sighting(int(text))
     if refused:

@@ -1,6 +1,7 @@
 """What is there: the configuration on disk, the workers that serve, and when each file last became what it is."""
 
 import contextlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,12 +55,14 @@ def observe(nginx: Nginx) -> World:
     """Look at an nginx.
 
     Raises:
-        TrothError: its configuration cannot be read, by itself or by us.
+        TrothError: its configuration cannot be read, by itself or by us, or not as who asks.
     """
     refused = ""
     try:
         config = read_config(nginx)
     except NginxTestError as error:
+        if os.geteuid() != 0 and "permission denied" in error.message.lower():
+            raise NginxTestError(error.message, hint="run it as root, as nginx's master runs") from error
         refused = error.message.removeprefix("nginx refuses the configuration: ")
         config = read_unverified(nginx)
     generation = since = None
