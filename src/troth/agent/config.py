@@ -12,6 +12,9 @@ from troth.agent import AgentError
 from troth.durations import parse_time_or_duration
 from troth.errors import TrothError
 from troth.host.files import read_file
+from troth.nginx.client_auth import LEAST_DEPTH, SOURCES
+from troth.nginx.client_auth import MODES as CLIENT_MODES
+from troth.nginx.client_headers import is_header_name
 
 _AGENT = ("state", "log", "renew-at", "proof-timeout")
 _NGINX = ("binary", "conf", "prefix", "include-dir", "reload")
@@ -19,6 +22,7 @@ _IDENTITY = ("name", "subject", "sans", "dir", "ca", "certificate", "key", "trus
 _CA = ("url", "provisioner", "password-file", "token-file", "fingerprint", "root", "not-after")
 _LOCATION = ("server", "path", "identity", "upstream", "name", "mode", "report")
 _STREAM = ("listen", "identity", "upstream", "name", "mode", "report")
+_CLIENT_AUTH = ("server", "trust", "mode", "depth", "headers")
 _UPSTREAMS = ("https", "grpcs", "suwsgi")
 MODES = ("static",)
 
@@ -97,6 +101,17 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
+class ClientAuth:
+    """One nginx server that asks its clients for certificates; `headers` None means the usual ones."""
+
+    server: str
+    trust: Path
+    mode: str = "on"
+    depth: int = LEAST_DEPTH
+    headers: tuple[tuple[str, str], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NginxSettings:
     """Which nginx, and how to reload it; None and empty mean: find out."""
 
@@ -116,6 +131,7 @@ class Config:
     identities: tuple[Identity, ...]
     locations: tuple[Location, ...]
     nginx: NginxSettings = field(default_factory=NginxSettings)
+    guards: tuple[ClientAuth, ...] = ()
     log: str = "text"
     renew_at: float = 2 / 3
     proof_timeout: float = 10.0
@@ -151,7 +167,7 @@ def parse(text: str, path: Path) -> Config:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {str(error).lower()}") from error
     reader = _Reader(path)
-    reader.known(raw, ("agent", "nginx", "identity", "location", "stream"), "")
+    reader.known(raw, ("agent", "nginx", "identity", "location", "stream", "client-auth"), "")
     agent, nginx = reader.table(raw, "agent"), reader.table(raw, "nginx")
     reader.known(agent, _AGENT, "[agent]")
     reader.known(nginx, _NGINX, "[nginx]")
@@ -164,6 +180,7 @@ def parse(text: str, path: Path) -> Config:
             *(reader.stream(one) for one in reader.tables(raw, "stream")),
         ),
         nginx=reader.nginx(nginx),
+        guards=tuple(reader.client_auth(one) for one in reader.tables(raw, "client-auth")),
         log=reader.choice(agent, "log", ("text", "json"), "[agent]"),
         renew_at=reader.number(agent, "renew-at", 2 / 3, 0.1, 0.95, "[agent]"),
         proof_timeout=reader.number(agent, "proof-timeout", 10.0, 0.1, 300.0, "[agent]"),
@@ -183,6 +200,10 @@ def _check_whole(config: Config) -> None:
             raise ConfigError(f"{config.path}: two identities are kept in {directory}")
     for location in config.locations:
         config.identity(location.identity)
+    servers = [guard.server for guard in config.guards]
+    for server in servers:
+        if servers.count(server) > 1:
+            raise ConfigError(f"{config.path}: client-auth of server {server!r} is declared twice")
     places = [(location.server, location.path, location.listen) for location in config.locations]
     for place in places:
         if places.count(place) > 1:
@@ -357,6 +378,34 @@ class _Reader:
         """The upstream of a location, whose scheme says which module talks to it."""
         scheme = self.text(table, "upstream", where).partition("://")[0].lower()
         return self.url(table, "upstream", where, scheme if scheme in _UPSTREAMS[1:] else _UPSTREAMS[0])
+
+    def client_auth(self, table: Mapping[str, Any]) -> ClientAuth:
+        self.known(table, _CLIENT_AUTH, _of("client-auth", table.get("server")))
+        server = self.text(table, "server", "of a [[client-auth]]", required=True)
+        where = _of("client-auth", server)
+        trust = self.path(table, "trust", where)
+        if trust is None:
+            raise self.fail(f"trust {where} is missing: expected the file of its clients' root certificates")
+        depth = self.number(table, "depth", LEAST_DEPTH, 0, 10, where)
+        if depth != int(depth):
+            raise self.fail(f"depth {where} is {depth}, expected a whole number")
+        mode = self.choice(table, "mode", CLIENT_MODES, where)
+        return ClientAuth(server, trust, mode, int(depth), self._headers(table, where))
+
+    def _headers(self, table: Mapping[str, Any], where: str) -> tuple[tuple[str, str], ...] | None:
+        value = table.get("headers")
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise self.fail(f'headers {where} must be a table: headers = {{ X-SSL-Client-Verify = "verify" }}')
+        for name, source in value.items():
+            if not is_header_name(name):
+                raise self.fail(f"header {name!r} {where} is not usable: expected letters, digits and dashes")
+            if source not in SOURCES:
+                raise self.fail(f"header {name} {where} is {source!r}, expected one of {', '.join(SOURCES)}")
+        if len({name.lower() for name in value}) < len(value):
+            raise self.fail(f"headers {where} name one header twice")
+        return tuple(value.items())
 
     def stream(self, table: Mapping[str, Any]) -> Location:
         self.known(table, _STREAM, _of("stream", table.get("listen")))

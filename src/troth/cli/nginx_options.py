@@ -31,12 +31,20 @@ DECLARATION = flags.all_of(
         default="",
         help="Server of stream that is meant, by its listen: 5432 or host:5432.",
     ),
+    click.option(
+        "--client-auth",
+        "client_auth",
+        type=click.Choice(["on", "optional"]),
+        help="Ask the clients of --server for certificates that lead to --trust.",
+    ),
     click.option("--identity", metavar="NAME", default="", help="Identity it shows."),
     click.option(
         "--cert", metavar="FILE", default="", help="The identity's certificate chain, when you keep it yourself."
     ),
     click.option("--key", metavar="FILE", default="", help="The identity's key."),
-    click.option("--trust", metavar="FILE", default="", help="Root certificates the upstream must lead to."),
+    click.option(
+        "--trust", metavar="FILE", default="", help="Root certificates that the upstream (or clients) must lead to."
+    ),
     click.option(
         "--upstream",
         metavar="URL",
@@ -89,7 +97,11 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
     include_dir = include_directory(loaded, nginx) if loaded is not None else nginx.main.parent / "troth"
     state = loaded.state if loaded is not None else nginx.main.parent / "troth-state"
     words = _words(("--nginx", binary), ("-c", conf), ("-p", prefix), ("--config", config))
-    again = words if config else words + _words(*((f"--{name}", value) for name, value in (declared or {}).items()))
+    again = (
+        words
+        if config
+        else words + _words(*((f"--{name.replace('_', '-')}", value) for name, value in (declared or {}).items()))
+    )
     return Target(nginx, loaded, include_dir, state, settings.reload, words, again)
 
 
@@ -104,6 +116,8 @@ def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
 
     if declared.get("location") and declared.get("stream"):
         raise UsageError("--location and --stream both say what is meant: expected one of them")
+    if declared.get("client_auth"):
+        return _guard_from_options(declared, main)
     if not declared.get("location") and not declared.get("stream"):
         return None
     missing = [f"--{name}" for name in ("cert", "key", "trust") if not declared.get(name)]
@@ -126,14 +140,34 @@ def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
     return Config(main.parent / "troth.toml", main.parent / "troth-state", (identity,), (location,))
 
 
+def _guard_from_options(declared: dict[str, str], main: Path) -> "Config":
+    """A declaration of one server that asks for certificates, made of options."""
+    from troth.agent.config import ClientAuth, Config
+    from troth.errors import UsageError
+
+    other = next(
+        (n for n in ("location", "stream", "identity", "cert", "key", "upstream", "name") if declared.get(n)), ""
+    )
+    if other:
+        raise UsageError(
+            f"--client-auth and --{other} are two declarations",
+            hint="one at a time, or both in a file: --config troth.toml",
+        )
+    missing = [f"--{name}" for name in ("server", "trust") if not declared.get(name)]
+    if missing:
+        raise UsageError(f"missing {', '.join(missing)}: expected --server and --trust with --client-auth")
+    guard = ClientAuth(declared["server"], Path(declared["trust"]).absolute(), declared["client_auth"])
+    return Config(main.parent / "troth.toml", main.parent / "troth-state", (), (), guards=(guard,))
+
+
 def required(one: Target) -> "Config":
     """Raises: UsageError: nothing was declared."""
     from troth.errors import UsageError
 
-    if one.config is None or not one.config.locations:
+    if one.config is None or not (one.config.locations or one.config.guards):
         raise UsageError(
-            "nothing is declared: expected --config FILE with a [[location]] or [[stream]], "
-            "or --location or --stream with files",
+            "nothing is declared: expected --config FILE with a [[location]], [[stream]] or [[client-auth]], "
+            "or --location, --stream or --client-auth with files",
             hint="troth nginx plan --config /etc/nginx/troth.toml",
         )
     return one.config

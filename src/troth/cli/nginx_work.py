@@ -17,10 +17,13 @@ from troth.host.files import read_file
 from troth.host.nginx import NginxTestError
 from troth.host.ports import lasting_port
 from troth.host.terminal import announce, confirm, note
+from troth.nginx.client_auth import DEFAULT_HEADERS, ClientAuth
 from troth.nginx.family import FAMILIES, LEVELS
+from troth.nginx.material import is_root
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
 from troth.nginx.tree import Config
+from troth.x509.pem import parse_certificates
 
 
 def plan(one: Target) -> Plan:
@@ -65,7 +68,11 @@ def plan_of(one: Target, declared: Declared, config: Config, locations: Sequence
     ]
     used = [identities[name] for name in dict.fromkeys(location.identity for location in declared.locations)]
     witnesses = Witnesses(str(witness_directory(declared)), _witness_ports(one, [i.name for i in used]))
-    return make_plan(config, wanted, used, one.nginx.capabilities(), str(one.include_dir), witnesses)
+    guards = [
+        ClientAuth(g.server, str(g.trust), g.mode, g.depth, DEFAULT_HEADERS if g.headers is None else g.headers)
+        for g in declared.guards
+    ]
+    return make_plan(config, wanted, used, one.nginx.capabilities(), str(one.include_dir), witnesses, guards)
 
 
 def _check_files(declared: Declared) -> None:
@@ -76,6 +83,10 @@ def _check_files(declared: Declared) -> None:
             if not path.exists():
                 hint = f"get it first: troth agent run --config {declared.path} --once" if identity.renewed else None
                 raise UsageError(f"identity {identity.name} has no {path.name}: {path} does not exist", hint=hint)
+    for guard in declared.guards:
+        # nginx accepts no partial chain: without a root it would refuse every client.
+        if not any(is_root(one) for one in parse_certificates(read_file(guard.trust), str(guard.trust))):
+            raise UsageError(f"trust of client-auth {guard.server} has no root certificate: {guard.trust}")
 
 
 def _witness_ports(one: Target, names: Sequence[str]) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """From one declaration and what it means to the binding that is rendered, with notes on all that changes."""
 
 import re
+from collections.abc import Collection
 from dataclasses import replace
 
 from troth.nginx.capabilities import Capabilities
@@ -37,12 +38,14 @@ def bind(
     declared: set[int],
     include_dir: str,
     capabilities: Capabilities,
+    told: Collection[str] = (),
 ) -> tuple[Binding, list[str]]:
     """Work out a location's binding.
 
     Args:
         name: of the binding, unique among all.
         declared: ``id`` of every location that is declared, this one included.
+        told: headers, in lower case with dashes, that other lines of ours set there.
 
     Raises:
         PlanError: it cannot be bound as it stands; the message says why.
@@ -72,7 +75,7 @@ def bind(
     )
     if family.setter:
         host, note = host_sent(target, verify, is_group=group is not None)
-        lines, more = headers(location, family, target, host, include_dir)
+        lines, more = headers(location, family, target, host, told, include_dir)
         sent = any(line.name.lower() == "host" and line.value == host for line in lines)
         notes.append(note if sent else host_note(location, family, target, verify, include_dir))
         notes += more

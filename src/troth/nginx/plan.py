@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from troth.nginx.binding import bind, label
 from troth.nginx.capabilities import Capabilities
+from troth.nginx.client_auth import MAPS_FILE, ClientAuth
+from troth.nginx.client_headers import plain
 from troth.nginx.declaration import Declaration as Declaration
 from troth.nginx.declaration import PlanError as PlanError
 from troth.nginx.edits import Edit, after_brace, after_line, apply_edits, replacement, unified
 from troth.nginx.family import LEVELS, PROXY, Family
+from troth.nginx.guarding import client_maps, find_guarded, guard_server
 from troth.nginx.levels import MARK, level_edits, level_text, present_name, shown_by
 from troth.nginx.preserve import last_header_end, variable_edits
 from troth.nginx.render import Binding, Identity, Witnesses, quote, render_identity, render_location, slug
@@ -70,8 +73,9 @@ def make_plan(
     capabilities: Capabilities,
     include_dir: str,
     witnesses: Witnesses,
+    guards: Sequence[ClientAuth] = (),
 ) -> Plan:
-    """Plan every declared location.
+    """Plan every declared location, server of stream, and server that asks for client certificates.
 
     Args:
         config: the whole configuration, as nginx reads it.
@@ -80,6 +84,7 @@ def make_plan(
         capabilities: of the nginx that will read the result.
         include_dir: absolute directory of the generated files.
         witnesses: ports and directory of the loopback witness.
+        guards: servers that ask for client certificates.
 
     Raises:
         PlanError: a location does not exist, is not the only one, or cannot be bound as it stands.
@@ -87,12 +92,15 @@ def make_plan(
     found = [(one, find_place(config, one)) for one in declarations]
     _check_once(found)
     declared = {id(location) for _, location in found}
+    guarded = [(one, find_guarded(config, one)) for one in guards]
+    _check_guards(guarded)
     names = _names(found, include_dir)
     edits: list[Edit] = []
     notes: list[str] = []
     bindings: list[Binding] = []
     for (declaration, location), name in zip(found, names, strict=True):
-        binding, more = bind(config, location, declaration, name, declared, include_dir, capabilities)
+        told = [plain(n) for one, server in guarded if location.enclosing("server") is server for n, _ in one.headers]
+        binding, more = bind(config, location, declaration, name, declared, include_dir, capabilities, told)
         bindings.append(binding)
         notes += more
         edits += _place_edits(config, location, binding, include_dir)
@@ -103,6 +111,16 @@ def make_plan(
         },
         **{f"{include_dir}/{one.file}": render_location(one, include_dir) for one in bindings},
     }
+    bound = {id(place) for (_, place), one in zip(found, bindings, strict=True) if one.headers}
+    for guard, server in guarded:
+        made = guard_server(config, guard, server, bound, include_dir)
+        edits += made.edits
+        notes += made.notes
+        new_files |= made.files
+    if guarded:
+        text, more_edits = client_maps(config, guards, include_dir)
+        new_files[f"{include_dir}/{MAPS_FILE}"] = text
+        edits += more_edits
     for level in LEVELS:
         text = level_text(config, level, bindings, identities, capabilities, include_dir, witnesses)
         if text:
@@ -122,6 +140,14 @@ def _check_once(found: Sequence[tuple[Declaration, Directive]]) -> None:
                 f"{label(place)} at {place.where} is declared twice: for {other.identity.name} "
                 f"and for {declaration.identity.name}"
             )
+
+
+def _check_guards(guarded: Sequence[tuple[ClientAuth, Directive]]) -> None:
+    """Raises: PlanError: two declarations mean the same server, or get the same files."""
+    for number, (one, server) in enumerate(guarded):
+        for other, same in guarded[:number]:
+            if server is same or one.name == other.name:
+                raise PlanError(f"servers {other.server!r} and {one.server!r} of client-auth are one and the same")
 
 
 def _names(found: Sequence[tuple[Declaration, Directive]], include_dir: str) -> list[str]:

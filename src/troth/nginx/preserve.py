@@ -5,7 +5,7 @@ in the plan.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.declaration import PlanError
@@ -31,13 +31,20 @@ def in_force(location: Directive, name: str, include_dir: str) -> Directive | No
 
 
 def lines_in_force(block: Directive | None, name: str, include_dir: str) -> list[Directive]:
-    """A list directive in effect, as the user wrote it."""
+    """A list directive in effect, as the user wrote it; a block that has only lines of ours in their stead has none."""
     while block is not None:
         found = [d for d in block.find(name) if not is_ours(d, include_dir)]
-        if found:
+        if found or _stands_for_lines(block, name, include_dir):
             return found
         block = block.parent
     return []
+
+
+def _stands_for_lines(block: Directive, name: str, include_dir: str) -> bool:
+    """Whether the header lines for clients' certificates took the place of all that a location had."""
+    family = name.partition("_")[0]
+    files = [d.arguments[0] for d in block.find("include") if d.arguments] if block.name == "location" else []
+    return any(file.startswith(f"{include_dir}/client-headers-") and file.endswith(f"-{family}.conf") for file in files)
 
 
 def is_ours(directive: Directive, include_dir: str) -> bool:
@@ -58,17 +65,20 @@ def host_sent(target: Target, verify: str, *, is_group: bool) -> tuple[str, str]
 
 
 def headers(
-    location: Directive, family: Family, target: Target, host: str, include_dir: str
+    location: Directive, family: Family, target: Target, host: str, told: Collection[str], include_dir: str
 ) -> tuple[tuple[Header, ...], list[str]]:
     """The lines that must stand in the generated include so that the application sees what it saw.
 
     A location with lines of its own keeps them in its file and gets only what it lacks. One without gets copies of
-    those it inherited, because ours would drop them. uwsgi and stream send no name of the upstream, and need none.
+    those it inherited, because ours would drop them, but for those `told` by other lines of ours. uwsgi and stream send
+    no name of the upstream, and need none.
     """
     if not family.setter:
         return (), []
     own = [d for d in location.find(family.setter) if not is_ours(d, include_dir)]
-    inherited = [] if own else lines_in_force(location.parent, family.setter, include_dir)
+    alone = own or _stands_for_lines(location, family.setter, include_dir)
+    inherited = [] if alone else lines_in_force(location.parent, family.setter, include_dir)
+    inherited = [d for d in inherited if d.arguments and d.arguments[0].lower().replace("_", "-") not in told]
     present = {d.arguments[0].lower(): d for d in (*own, *inherited) if d.arguments}
     copied = [Header(d.arguments[0], _said(d.arguments[1], target)) for d in inherited if len(d.arguments) == 2]
     added = [Header("Connection", "")] if family is PROXY and "connection" not in present else []
