@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from troth.agent.config import ConfigError, load, parse
+from troth.agent.config import ClientAuth, ConfigError, Location, load, parse
 from troth.errors import TrothError
 
 PATH = Path("/etc/nginx/troth.toml")
@@ -60,6 +60,8 @@ report = "http://127.0.0.1:8080/whoami"
 path = "/other"
 identity = "theirs"
 """
+STREAM = '\n[[stream]]\nlisten = "1"\nidentity = "app"\n'
+ASKED = '\n[[client-auth]]\nserver = "a"\ntrust = "clients.crt"\n'
 
 
 def test_a_whole_declaration() -> None:
@@ -75,6 +77,15 @@ def test_a_whole_declaration() -> None:
     assert (theirs.renewed, theirs.key) == (False, Path("/etc/nginx/theirs.key"))
     assert theirs.trust == Path("/etc/ssl/theirs-ca.crt")
     assert [location.identity for location in config.locations] == ["app", "theirs"]
+
+
+def test_servers_of_stream_and_servers_that_ask_for_certificates() -> None:
+    more = 'upstream = "db:1"\nname = "db.test"\n' + ASKED + 'headers = { X-A = "cert" }\n'
+    config = parse(f"{GOOD}{STREAM}{more}", Path("/etc/nginx/troth.toml"))
+    assert config.locations[-1] == Location("", "app", upstream="db:1", name="db.test", listen="1")
+    assert config.guards == (ClientAuth("a", Path("/etc/nginx/clients.crt"), "on", 2, (("X-A", "cert"),)),)
+    grpc = GOOD.replace('"https://api.internal', '"grpcs://api.internal')
+    assert parse(grpc, Path("/x")).locations[0].upstream == "grpcs://api.internal.net"
 
 
 def test_what_is_not_said_has_its_default() -> None:
@@ -187,6 +198,34 @@ def test_a_misspelt_table_is_refused_with_the_one_that_was_meant(table: str) -> 
         (with_value("report", '"whoami"'), "report of location '/api' is 'whoami', expected http://"),
         (with_value("report", '"http://h:x/"'), "report of location '/api' is 'http://h:x/', expected http://"),
         (f'{GOOD}\n[[location]]\nserver = "app.test"\npath = "/api"\nidentity = "app"', "declared twice"),
+        (f'{GOOD}\n[[stream]]\nidentity = "app"', "listen of a [[stream]] must be a text, it is missing"),
+        (f'{GOOD}\n[[stream]]\nlisten = "1"\nidentity = "nobody"', "there is no identity 'nobody'"),
+        (f'{GOOD}{STREAM}upstream = "tls://a:1"', "upstream of stream '1' is 'tls://a:1', expected host:port, without"),
+        (f'{GOOD}{STREAM}path = "/"', "unknown key 'path' of stream '1'"),
+        (f"{GOOD}{STREAM}{STREAM}", "stream '1' is declared twice"),
+        (f'{GOOD}\n[[client-auth]]\ntrust = "a"', "server of a [[client-auth]] must be a text, it is missing"),
+        (
+            f'{GOOD}\n[[client-auth]]\nserver = "a"',
+            "trust of client-auth 'a' is missing: expected the file of its clients'",
+        ),
+        (f'{GOOD}{ASKED}mode = "off"', "mode of client-auth 'a' is 'off', expected on or optional"),
+        (f"{GOOD}{ASKED}depth = 1.5", "depth of client-auth 'a' is 1.5, expected a whole number"),
+        (f"{GOOD}{ASKED}depth = 11", "depth of client-auth 'a' is 11, expected a number from 0 to 10"),
+        (f'{GOOD}{ASKED}headers = "X"', "headers of client-auth 'a' must be a table"),
+        (
+            f'{GOOD}{ASKED}headers = {{ X_A = "verify" }}',
+            "header 'X_A' of client-auth 'a' is not usable: expected letters",
+        ),
+        (
+            f'{GOOD}{ASKED}headers = {{ X-A = "name" }}',
+            "header X-A of client-auth 'a' is 'name', expected one of verify,",
+        ),
+        (f"{GOOD}{ASKED}headers = {{ X-A = [] }}", "header X-A of client-auth 'a' is [], expected one of"),
+        (
+            f'{GOOD}{ASKED}headers = {{ X-A = "cert", x-a = "cert" }}',
+            "headers of client-auth 'a' name one header twice",
+        ),
+        (f"{GOOD}{ASKED}{ASKED}", "client-auth of server 'a' is declared twice"),
         ('agent = "x"', "agent must be a table: [agent]"),
         ('nginx = ["x"]', "nginx must be a table: [nginx]"),
         ('identity = "x"', "identity"),

@@ -24,6 +24,7 @@ from troth.host.http import get
 from troth.host.nginx import Nginx
 from troth.host.ports import free_ports
 from troth.host.witness import Shown, Witness
+from troth.nginx.client_auth import ClientAuth
 from troth.nginx.family import FAMILIES
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses
@@ -74,16 +75,17 @@ class Bench:
         paths = [str(self.pki.directory / file) for file in (f"{name}.crt", f"{name}.key", "ca.crt")]
         return Identity(name, *paths)
 
-    def plan(self, *wanted: Declaration) -> Plan:
+    def plan(self, *wanted: Declaration, guards: tuple[ClientAuth, ...] = ()) -> Plan:
         identities = list(dict.fromkeys(one.identity for one in wanted))
         witnesses = Witnesses(str(self.directory / "witness"), self.ports)
         include = f"{self.directory}/troth"
-        return make_plan(read_config(self.nginx), wanted, identities, self.nginx.capabilities(), include, witnesses)
+        config, capabilities = read_config(self.nginx), self.nginx.capabilities()
+        return make_plan(config, wanted, identities, capabilities, include, witnesses, guards)
 
-    def apply(self, *wanted: Declaration) -> Plan:
-        made = self.plan(*wanted)
+    def apply(self, *wanted: Declaration, guards: tuple[ClientAuth, ...] = ()) -> Plan:
+        made = self.plan(*wanted, guards=guards)
         apply_plan(made, self.nginx, self.directory / "state", now=NOW)
-        assert self.plan(*wanted).empty
+        assert self.plan(*wanted, guards=guards).empty
         return made
 
     def proxy(self) -> NginxProxy:

@@ -16,6 +16,7 @@ PLAN_EXAMPLES = """
 troth nginx plan --config /etc/nginx/troth.toml
 troth nginx plan --server app.example --location /upstream --cert client.crt --key client.key --trust ca.crt
 troth nginx plan --stream 5432 --cert client.crt --key client.key --trust ca.crt
+troth nginx plan --server app.example --client-auth on --trust clients.crt
 """
 APPLY_EXAMPLES = """
 troth nginx apply --config /etc/nginx/troth.toml

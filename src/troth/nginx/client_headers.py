@@ -29,22 +29,21 @@ def setters_in_use(server: Directive) -> list[str]:
     return [setter for setter in SETTERS.values() if setter in used]
 
 
-def header_lines(guard: ClientAuth, setter: str, kept: set[str], *, underscores: bool) -> list[str]:
-    """The lines without semicolons.
+def header_lines(guard: ClientAuth, setter: str, *, underscores: bool) -> list[str]:
+    """The lines without semicolons. An empty one takes nothing from a line of the user's that sets the same header.
 
     Args:
         guard: as declared.
         setter: ``proxy_set_header``, ``uwsgi_param`` ...
-        kept: headers that the user's own lines set, as `plain` gives them, which are not emptied.
         underscores: whether nginx lets headers with underscores through, which applications take for ours.
     """
     told = dict(guard.headers)
     known = {plain(name) for name in told}
-    emptied = [name for name in FORBIDDEN if plain(name) not in known and plain(name) not in kept]
+    emptied = [name for name in FORBIDDEN if plain(name) not in known]
     if setter.endswith("_param"):
         # A parameter keeps every spelling of the header away: nginx compares them as it names them (1.22, 1.31).
         values = [(name, value_of(source)) for name, source in told.items()] + [(n, '""') for n in emptied]
-        return [f"{setter} {parameter(name)} {value}" for name, value in values]
+        return [f"{setter} {parameter(name)} {value} if_not_empty" for name, value in values]
     lines = [f"{setter} {name} {value_of(source)}" for name, source in told.items()]
     others = [other for name in (*told, *emptied) for other in spellings(name)] if underscores else []
     return lines + [f'{setter} {name} ""' for name in (*emptied, *others)]

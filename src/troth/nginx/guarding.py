@@ -17,7 +17,6 @@ from troth.nginx.client_headers import (
     blocks_with_lines,
     doubled,
     header_lines,
-    header_of,
     lets_underscores_through,
     own_lines,
     said,
@@ -107,8 +106,7 @@ def guard_server(
     copies: dict[str, list[str]] = {}
     files: dict[str, str] = {}
     for setter in setters_in_use(server):
-        kept = _kept(server, setter, wanted, include_dir)
-        lines[setter] = header_lines(wanted, setter, kept, underscores=underscores)
+        lines[setter] = header_lines(wanted, setter, underscores=underscores)
         if _inherits(config, server, setter, wanted, include_dir):
             outer = lines_in_force(server.parent, setter, include_dir)
             copies[setter] = [said(one) for one in outer if one not in doubled(outer, wanted)]
@@ -174,14 +172,6 @@ def _spans(lines: Sequence[Directive], block: Directive) -> list[tuple[int, int]
             hint=f"move the line into the {block.name}, then plan again",
         )
     return [(d.start, d.end) for d in lines]
-
-
-def _kept(server: Directive, setter: str, wanted: ClientAuth, include_dir: str) -> set[str]:
-    """Headers that lines of the user's own set somewhere in the server, and that are not declared."""
-    blocks = [server, *blocks_with_lines(server, setter)]
-    lines = [line for block in blocks for line in own_lines(block, setter, include_dir)]
-    lines += lines_in_force(server.parent, setter, include_dir)
-    return {header_of(line) for line in lines if line.arguments} - {""}
 
 
 def _inherits(config: Config, server: Directive, setter: str, wanted: ClientAuth, include_dir: str) -> bool:
