@@ -401,7 +401,7 @@ class _Reader:
         for name, source in value.items():
             if not is_header_name(name):
                 raise self.fail(f"header {name!r} {where} is not usable: expected letters, digits and dashes")
-            if source not in SOURCES:
+            if not isinstance(source, str) or source not in SOURCES:
                 raise self.fail(f"header {name} {where} is {source!r}, expected one of {', '.join(SOURCES)}")
         if len({name.lower() for name in value}) < len(value):
             raise self.fail(f"headers {where} name one header twice")
