@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,18 @@ from troth.ca.jwk import decrypt_provisioner_key
 from troth.client.provisioners import SigningKey
 from troth.client.tokens import Validity, sign_token
 from troth.host.ports import free_ports
+from troth.server.connection import Limits
 
 PASSWORD = "a password of a test"
 PROVISIONER = "admin"
 MAIN = "from troth.cli.app import main; main()"
+LIMITED = """import sys
+from pathlib import Path
+from troth.server.connection import Limits
+from troth.server.workers import Options, run
+configuration, password, limits = Path(sys.argv[1]), Path(sys.argv[2]).read_bytes(), Limits(*map(float, sys.argv[3:]))
+run(Options(configuration, configuration.parent.parent, lambda _: password, limits=limits))
+"""
 
 
 @dataclass
@@ -77,9 +85,17 @@ class Served:
     def start(self, *flags: str, **options: Any) -> None:
         """Serve, in a session of its own; returns when the port answers."""
         command = [sys.executable, "-c", MAIN, "ca", "serve", str(self.configuration)]
+        self._run([*command, "--password-file", str(self.directory / "password"), *flags], options)
+
+    def start_limited(self, limits: Limits, **options: Any) -> None:
+        """As `start`, with other time limits than those of the command."""
+        command = [sys.executable, "-c", LIMITED, str(self.configuration), str(self.directory / "password")]
+        self._run([*command, *(str(value) for value in astuple(limits))], options)
+
+    def _run(self, command: list[str], options: dict[str, Any]) -> None:
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, "--password-file", str(self.directory / "password"), *flags],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -2,13 +2,11 @@
 
 import asyncio
 import itertools
-import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
-from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from troth import __version__
 from troth.ca import (
@@ -20,6 +18,17 @@ from troth.ca import (
     UnsupportedError,
 )
 from troth.errors import TrothError
+from troth.server.answers import (
+    CRL_TYPE,
+    PEM_TYPE,
+    SERVER,
+    error_answer,
+    issued_answer,
+    json_answer,
+    pem_answer,
+    refusal_before_handling,
+)
+from troth.server.connection import Limits
 from troth.server.log import Log
 from troth.server.messages import parse_limit
 from troth.server.service import Service
@@ -28,11 +37,7 @@ from troth.x509 import X509Error
 from troth.x509.pem import der_to_pem, to_pem
 
 MAX_BODY_BYTES = 1024 * 1024
-READ_TIMEOUT_SECONDS = 15.0
 MAX_REQUEST_ID = 128
-_JSON = {"Content-Type": "application/json"}
-PEM_TYPE = "application/x-pem-file"
-CRL_TYPE = "application/pkix-crl"
 _UNAUTHORIZED = "The request is not authorized; the log of the certificate authority says why."
 _INTERNAL = "The certificate authority could not complete the request; its log says why."
 _STATUSES: tuple[tuple[type[TrothError], int], ...] = (
@@ -64,13 +69,12 @@ SERVICE: web.AppKey[Service] = web.AppKey("service", Service)
 INSTANCE: web.AppKey[str] = web.AppKey("instance", str)
 _NUMBERS = itertools.count(1)
 LOG: web.AppKey[Log] = web.AppKey("log", Log)
+LIMITS: web.AppKey[Limits] = web.AppKey("limits", Limits)
 
 
-def create_app(service: Service, log: Log) -> web.Application:
+def create_app(service: Service, log: Log, limits: Limits | None = None) -> web.Application:
     """The application; `service` does the work, `log` hears of every refusal."""
-    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY_BYTES)
-    # Request ids have the form of a UUID: the process at random, then the number of the request.
-    app[SERVICE], app[LOG], app[INSTANCE] = service, log, f"{uuid.uuid4()}"[:24]
+    app = _application(service, log, limits or Limits())
     for prefix in ("", "/1.0"):
         _add_routes(app.router, prefix)
     for path, message in ABSENT.items():
@@ -79,22 +83,28 @@ def create_app(service: Service, log: Log) -> web.Application:
 
 
 def _add_routes(router: web.UrlDispatcher, prefix: str) -> None:
-    router.add_get(f"{prefix}/health", health)
-    router.add_get(f"{prefix}/version", version)
-    router.add_get(f"{prefix}/root/{{sha}}", root)
-    router.add_get(f"{prefix}/roots", roots)
-    router.add_get(f"{prefix}/roots.pem", roots_pem)
-    router.add_get(f"{prefix}/intermediates", intermediates)
-    router.add_get(f"{prefix}/intermediates.pem", intermediates_pem)
-    router.add_get(f"{prefix}/federation", federation)
-    router.add_get(f"{prefix}/provisioners", provisioners)
-    router.add_get(f"{prefix}/provisioners/{{kid}}/encrypted-key", encrypted_key)
+    for path, handler in (
+        ("/health", health),
+        ("/version", version),
+        ("/root/{sha}", root),
+        ("/roots", roots),
+        ("/roots.pem", roots_pem),
+        ("/intermediates", intermediates),
+        ("/intermediates.pem", intermediates_pem),
+        ("/federation", federation),
+        ("/provisioners", provisioners),
+        ("/provisioners/{kid}/encrypted-key", encrypted_key),
+    ):
+        router.add_get(prefix + path, handler, expect_handler=_expected)
     add_list_routes(router, prefix)
-    router.add_post(f"{prefix}/sign", sign)
-    router.add_post(f"{prefix}/renew", renew)
-    router.add_post(f"{prefix}/re-sign", renew)
-    router.add_post(f"{prefix}/rekey", rekey)
-    router.add_post(f"{prefix}/revoke", revoke)
+    for path, handler in (
+        ("/sign", sign),
+        ("/renew", renew),
+        ("/re-sign", renew),
+        ("/rekey", rekey),
+        ("/revoke", revoke),
+    ):
+        router.add_post(prefix + path, handler, expect_handler=_expected)
 
 
 def add_list_routes(router: web.UrlDispatcher, prefix: str) -> None:
@@ -105,11 +115,27 @@ def add_list_routes(router: web.UrlDispatcher, prefix: str) -> None:
 
 def create_plain_app(service: Service, log: Log) -> web.Application:
     """What is served without TLS: revocation lists, which are signed, and which TLS itself may have to wait for."""
-    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY_BYTES)
-    app[SERVICE], app[LOG], app[INSTANCE] = service, log, f"{uuid.uuid4()}"[:24]
+    app = _application(service, log, Limits())
     for prefix in ("", "/1.0"):
         add_list_routes(app.router, prefix)
     return app
+
+
+def _application(service: Service, log: Log, limits: Limits) -> web.Application:
+    app = web.Application(middlewares=[_guard], client_max_size=MAX_BODY_BYTES)
+    # Request ids have the form of a UUID: the process at random, then the number of the request.
+    app[SERVICE], app[LOG], app[INSTANCE], app[LIMITS] = service, log, f"{uuid.uuid4()}"[:24], limits
+    return app
+
+
+async def _expected(request: web.Request) -> web.StreamResponse | None:
+    """What a client waits for before it sends its body (RFC 9110 §10.1.1)."""
+    if request.headers.get("Expect", "").lower() != "100-continue":
+        return refusal_before_handling(417, "expected 100-continue in Expect")
+    if request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+    return None
 
 
 @web.middleware
@@ -136,7 +162,7 @@ async def _guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         request.app[LOG].failure("request failed", path=request.path, error=detail, request_id=identifier)
         response = error_answer(500, _INTERNAL)
     response.headers["X-Request-Id"] = identifier
-    response.headers["Server"] = "troth"
+    response.headers["Server"] = SERVER
     return response
 
 
@@ -158,19 +184,6 @@ def _public(error: TrothError, status: int) -> str:
     return error.message
 
 
-def error_answer(status: int, message: str) -> web.Response:
-    """The shape every client of step-ca understands."""
-    return _json({"status": status, "message": message}, status)
-
-
-def _json(value: Mapping[str, Any], status: int = 200) -> web.Response:
-    return web.Response(body=json.dumps(value).encode(), status=status, content_type="application/json")
-
-
-def _issued(body: bytes) -> web.Response:
-    return web.Response(body=body, status=201, headers=_JSON)
-
-
 def _absent(message: str) -> Handler:
     async def handler(_: web.Request) -> web.StreamResponse:
         raise NotFoundError(message)
@@ -181,7 +194,7 @@ def _absent(message: str) -> Handler:
 async def _body(request: web.Request) -> bytes:
     if request.content.is_eof():
         return await request.read()
-    async with asyncio.timeout(READ_TIMEOUT_SECONDS):
+    async with asyncio.timeout(request.app[LIMITS].body):
         return await request.read()
 
 
@@ -193,41 +206,41 @@ def peer_certificate(request: web.Request) -> bytes | None:
 
 
 async def health(_: web.Request) -> web.Response:
-    return _json({"status": "ok"})
+    return json_answer({"status": "ok"})
 
 
 async def version(_: web.Request) -> web.Response:
-    return _json({"version": __version__})
+    return json_answer({"version": __version__})
 
 
 async def root(request: web.Request) -> web.Response:
     found = request.app[SERVICE].authority.root_by_fingerprint(request.match_info["sha"])
     if found is None:
         raise NotFoundError("certificate with this fingerprint was not found")
-    return _json({"ca": to_pem(found)})
+    return json_answer({"ca": to_pem(found)})
 
 
 async def roots(request: web.Request) -> web.Response:
-    return _json({"crts": [to_pem(c) for c in request.app[SERVICE].authority.roots]}, 201)
+    return json_answer({"crts": [to_pem(c) for c in request.app[SERVICE].authority.roots]}, 201)
 
 
 async def roots_pem(request: web.Request) -> web.Response:
     text = "".join(to_pem(c) for c in request.app[SERVICE].authority.roots)
-    return web.Response(body=text.encode(), content_type=PEM_TYPE)
+    return pem_answer(text)
 
 
 async def intermediates(request: web.Request) -> web.Response:
-    return _json({"crts": request.app[SERVICE].chain_pem}, 201)
+    return json_answer({"crts": request.app[SERVICE].chain_pem}, 201)
 
 
 async def intermediates_pem(request: web.Request) -> web.Response:
-    return web.Response(body="".join(request.app[SERVICE].chain_pem).encode(), content_type=PEM_TYPE)
+    return pem_answer("".join(request.app[SERVICE].chain_pem))
 
 
 async def federation(request: web.Request) -> web.Response:
     authority = request.app[SERVICE].authority
     every = dict.fromkeys((*authority.roots, *authority.federated))
-    return _json({"crts": [to_pem(certificate) for certificate in every]}, 201)
+    return json_answer({"crts": [to_pem(certificate) for certificate in every]}, 201)
 
 
 async def revocation_list(request: web.Request) -> web.Response:
@@ -247,18 +260,18 @@ async def revocation_list(request: web.Request) -> web.Response:
 async def provisioners(request: web.Request) -> web.Response:
     limit = parse_limit(request.query.get("limit", ""))
     page = request.app[SERVICE].authority.provisioners.page(request.query.get("cursor", ""), limit)
-    return _json({"provisioners": list(page.provisioners), "nextCursor": page.next_cursor})
+    return json_answer({"provisioners": list(page.provisioners), "nextCursor": page.next_cursor})
 
 
 async def encrypted_key(request: web.Request) -> web.Response:
     key = request.app[SERVICE].authority.provisioners.encrypted_key(request.match_info["kid"])
     if key is None:
         raise NotFoundError("there is no encrypted key of this id")
-    return _json({"key": key})
+    return json_answer({"key": key})
 
 
 async def sign(request: web.Request) -> web.Response:
-    return _issued(await request.app[SERVICE].sign(await _body(request)))
+    return issued_answer(await request.app[SERVICE].sign(await _body(request)))
 
 
 async def renew(request: web.Request) -> web.Response:
@@ -266,18 +279,18 @@ async def renew(request: web.Request) -> web.Response:
     peer = peer_certificate(request)
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if peer is None and scheme == "Bearer" and token:
-        return _issued(await request.app[SERVICE].renew_by_token(token))
+        return issued_answer(await request.app[SERVICE].renew_by_token(token))
     if peer is None:
         raise MalformedError("missing client certificate")
-    return _issued(await request.app[SERVICE].renew(peer))
+    return issued_answer(await request.app[SERVICE].renew(peer))
 
 
 async def rekey(request: web.Request) -> web.Response:
     peer = peer_certificate(request)
     if peer is None:
         raise MalformedError("missing client certificate")
-    return _issued(await request.app[SERVICE].rekey(peer, await _body(request)))
+    return issued_answer(await request.app[SERVICE].rekey(peer, await _body(request)))
 
 
 async def revoke(request: web.Request) -> web.Response:
-    return _json(await request.app[SERVICE].revoke(await _body(request), peer_certificate(request)))
+    return json_answer(await request.app[SERVICE].revoke(await _body(request), peer_certificate(request)))

@@ -8,7 +8,9 @@ import json
 from typing import Any
 
 from troth import __version__
-from troth.server.app import CRL_TYPE, MAX_BODY_BYTES, PEM_TYPE, READ_TIMEOUT_SECONDS
+from troth.server.answers import CRL_TYPE, PEM_TYPE
+from troth.server.app import MAX_BODY_BYTES
+from troth.server.connection import Limits
 from troth.server.schemas import SCHEMAS
 
 SERVERS = ("", "/1.0")
@@ -17,7 +19,7 @@ _REASONS = {
     401: "Not authorized: the log of the authority says why.",
     403: "Understood, and refused by a rule the message names.",
     404: "There is no such thing here.",
-    408: f"The body did not arrive within {READ_TIMEOUT_SECONDS:.0f} seconds.",
+    408: f"The body did not arrive within {Limits().body:.0f} seconds.",
     413: f"The body is larger than {MAX_BODY_BYTES} bytes.",
     500: "The authority could not complete the request; its log says why.",
     501: "Revocation that is not passive is not implemented.",
@@ -27,7 +29,7 @@ _ABOUT = f"""The X.509 interface of step-ca, as troth serves it. Everything is J
 HEAD is answered wherever GET is. Another method is answered with 405, an unknown path with 404; `/admin`, `/ssh`,
 `/acme` and `/scep` are not served and answer 404. Every answer carries `X-Request-Id`: the client's own, if it sent
 one of at most 128 printable characters. Bodies are at most {MAX_BODY_BYTES} bytes, and connections that stand still for
-{READ_TIMEOUT_SECONDS:.0f} seconds are closed. `GET /crl` is also served without TLS where `insecureAddress` is set."""
+{Limits().idle:.0f} seconds are closed. `GET /crl` is also served without TLS where `insecureAddress` is set."""
 
 Described = dict[str, Any]
 Answers = dict[int, Any]

@@ -9,8 +9,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
@@ -18,22 +17,19 @@ from aiohttp import web
 from troth.errors import TrothError
 from troth.host import clock
 from troth.server.app import create_app, create_plain_app
+from troth.server.connection import Connection, Limits, Sweep
+from troth.server.identity import Identity
 from troth.server.log import Log
 from troth.server.reports import Reports
 from troth.server.service import Service
 from troth.server.state import Loaded
-from troth.server.tls import create_context, install, issue_server_certificate, set_options
 from troth.store.sqlite import SQLiteStore, open_store
 
-HANDSHAKE_SECONDS = 10.0
-IDLE_SECONDS = 15.0
-GRACE_SECONDS = 60.0
 PURGE_SECONDS = 300.0
 LOOK_SECONDS = 60.0
 RETRY_SECONDS = 60.0
 BACKLOG = 1024
 COLLECT_AFTER_OBJECTS = 20_000
-_TICKS = 3
 
 Socket = socket.socket
 Reload = Callable[[], Loaded]
@@ -49,6 +45,7 @@ class Listening:
     database: Path
     log: Log
     plain: Socket | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 async def serve(listening: Listening, reports: Reports, beat: float | None = None) -> None:
@@ -82,6 +79,8 @@ class _Quiet(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, ConnectionError):  # a client went away
+            return
         reason = " ".join(str(error or record.getMessage()).split())
         self._log.refusal("request is not HTTP that can be read", error=reason[:200])
 
@@ -95,11 +94,9 @@ class _Process:
         self._store = store
         self._stop = asyncio.Event()
         self._renewal: asyncio.TimerHandle | None = None
-        # Connections begin in the first context; after a reload they are moved to the one of today, since a context
-        # cannot be made to trust less.
-        self._first = create_context(listening.loaded.authority, dict(listening.loaded.configuration.tls_options))
-        self._context = self._first
-        self._show_new_certificate(self._context)
+        self._sweep = Sweep()
+        self._identity = Identity(listening.loaded)
+        self._schedule()
 
     async def run(self, beat: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -108,21 +105,18 @@ class _Process:
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         library = logging.getLogger("aiohttp.server")
         library.handlers, library.propagate = [_Quiet(self._log)], False
-        runner = web.AppRunner(
-            create_app(self._service, self._log),
-            access_log=None,
-            keepalive_timeout=IDLE_SECONDS,
-            shutdown_timeout=GRACE_SECONDS,
-            handle_signals=False,
-        )
+        limits, sweep = self._listening.limits, self._sweep
+        app = create_app(self._service, self._log, limits)
+        runner = web.AppRunner(app, shutdown_timeout=limits.grace, handle_signals=False)
         await runner.setup()
         # A list of before the start may have missed what was recorded, or end while we were down.
         self._service.publish_lists(self._service.authority.started)
         server = await loop.create_server(
-            lambda: _watched(runner, loop),
+            lambda: _connection(runner, loop, limits, sweep),
             sock=self._listening.socket,
-            ssl=self._first,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS,
+            ssl=self._identity.first,
+            ssl_handshake_timeout=limits.handshake,
+            ssl_shutdown_timeout=limits.linger,
             backlog=BACKLOG,
         )
         plain = await self._serve_plain(self._listening.plain) if self._listening.plain is not None else None
@@ -147,31 +141,30 @@ class _Process:
     async def _serve_plain(self, plain: Socket) -> web.AppRunner:
         loop = asyncio.get_running_loop()
         app = create_plain_app(self._service, self._log)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=IDLE_SECONDS, handle_signals=False)
+        runner = web.AppRunner(app, handle_signals=False)
         await runner.setup()
-        await loop.create_server(lambda: _watched(runner, loop), sock=plain, backlog=BACKLOG)
+        limits, sweep = self._listening.limits, self._sweep
+        await loop.create_server(lambda: _connection(runner, loop, limits, sweep), sock=plain, backlog=BACKLOG)
         return runner
 
-    def _show_new_certificate(self, context: ssl.SSLContext) -> None:
-        """Issue our own certificate and come back before it ends; connections already open are not touched."""
-        loaded = self._service.loaded
-        now = clock.now()
-        certificate = issue_server_certificate(loaded.authority, loaded.configuration, now)
-        install(context, certificate)
-        self._schedule(certificate.renew_at(random.random()) - now)  # noqa: S311 - jitter, not a secret
+    def _schedule(self) -> None:
+        """Come back before our own certificate ends."""
+        at = self._identity.certificate.renew_at(random.random())  # noqa: S311 - jitter, not a secret
+        self._renew_in((at - clock.now()).total_seconds())
 
-    def _schedule(self, delay: timedelta) -> None:
+    def _renew_in(self, seconds: float) -> None:
         if self._renewal is not None:
             self._renewal.cancel()
-        self._renewal = asyncio.get_running_loop().call_later(max(1.0, delay.total_seconds()), self._renew)
+        self._renewal = asyncio.get_running_loop().call_later(max(1.0, seconds), self._renew)
 
     def _renew(self) -> None:
         try:
-            self._show_new_certificate(self._context)
+            self._identity.renew()
+            self._schedule()
             self._log.event("server certificate renewed")
         except (TrothError, OSError, ValueError, ssl.SSLError) as error:
             self._log.failure("server certificate could not be renewed", error=error)
-            self._renewal = asyncio.get_running_loop().call_later(RETRY_SECONDS, self._renew)
+            self._renew_in(RETRY_SECONDS)
 
     def _reload(self) -> None:
         """Read everything again; whatever is wrong with it, the old state goes on serving."""
@@ -180,14 +173,12 @@ class _Process:
         self._reports.ready()
 
     def _read_again(self) -> None:
+        old = self._service.loaded
         try:
             loaded = self._listening.reload()
-            old = self._service.loaded
             self._service.replace(loaded)
             try:
-                options = dict(loaded.configuration.tls_options)
-                context = create_context(loaded.authority, options)
-                self._show_new_certificate(context)
+                shown = self._identity.prepare(loaded)
                 self._service.publish_lists()
             except Exception:
                 self._service.replace(old)
@@ -195,14 +186,9 @@ class _Process:
         except (TrothError, OSError, ValueError) as error:
             self._log.failure("configuration not reloaded, the old one goes on serving", error=error)
             return
-        set_options(self._first, options)
-        self._context = context
-        self._first.sni_callback = self._choose
+        self._identity.adopt(shown)
+        self._schedule()
         self._log.event("configuration reloaded")
-
-    def _choose(self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
-        """OpenSSL asks for every connection, also of a client that names no server."""
-        connection.context = self._context
 
     async def _beat(self, seconds: float) -> None:
         while True:
@@ -230,28 +216,7 @@ class _Process:
                 self._store.purge_tokens(clock.now())
 
 
-def _watched(runner: web.AppRunner, loop: asyncio.AbstractEventLoop) -> asyncio.Protocol:
-    """A connection that is cut off when it begins no request for 15 s, however slowly it sends one's head."""
-    server = runner.server
-    if server is None:
+def _connection(runner: web.AppRunner, loop: asyncio.AbstractEventLoop, limits: Limits, sweep: Sweep) -> Connection:
+    if runner.server is None:
         raise RuntimeError("the server is shutting down")
-    handler = server()
-    idle = 0
-    seen = -1
-
-    def tick() -> None:
-        nonlocal idle, seen
-        transport = handler.transport
-        if transport is None or transport.is_closing():
-            return
-        handled = handler._request_count if hasattr(handler, "_request_count") else 0
-        busy = handler._current_request is not None
-        idle = 0 if busy or handled != seen else idle + 1
-        seen = handled
-        if idle >= _TICKS:
-            transport.abort()
-        else:
-            loop.call_later(IDLE_SECONDS / _TICKS, tick)
-
-    loop.call_later(IDLE_SECONDS / _TICKS, tick)
-    return handler
+    return Connection(runner.server, loop, limits, sweep)

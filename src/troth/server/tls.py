@@ -42,7 +42,7 @@ class ServerCertificate:
 
     def renew_at(self, jitter: float) -> datetime:
         """Two thirds into its life, at most a twentieth earlier; `jitter` is in [0, 1)."""
-        life = self.not_after - self.chain[0].not_valid_before_utc
+        life = self.not_after - self.chain[0].not_valid_before_utc - BACKDATE
         return self.not_after - life / 3 - life / 20 * jitter
 
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import os
+import resource
 import select
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvloop
@@ -18,6 +19,7 @@ from troth.errors import TrothError
 from troth.host import clock
 from troth.host.systemd import Manager, watchdog_seconds
 from troth.server import ServerError
+from troth.server.connection import Limits
 from troth.server.listener import Listening, serve
 from troth.server.log import Log
 from troth.server.predecessor import check_imported
@@ -29,6 +31,7 @@ MAX_WORKERS = 64
 MOST_REPORTS = 4096
 # Between reports of a process, where no manager asks for its own.
 LONGEST_SILENCE_SECONDS = 60.0
+MAX_FILES = 65_536
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -41,6 +44,7 @@ class Options:
     password: Password
     workers: int = 1
     quiet: bool = False
+    limits: Limits = field(default_factory=Limits)
 
 
 def run(options: Options) -> int:
@@ -51,6 +55,7 @@ def run(options: Options) -> int:
     """
     # Until there is something to reload, being told to reload must not end the program.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    _allow_many_files()
     started = clock.now()
     remembered = _remember(options.password)
 
@@ -65,7 +70,10 @@ def run(options: Options) -> int:
         check_imported(loaded.configuration.database, options.config, options.base, store)
     sockets = bind(loaded.configuration.host, loaded.configuration.port, options.workers)
     plain = _bind_plain(loaded.configuration, options.workers)
-    listeners = [Listening(loaded, reload, one, database, log, two) for one, two in zip(sockets, plain, strict=True)]
+    listeners = [
+        Listening(loaded, reload, one, database, log, two, options.limits)
+        for one, two in zip(sockets, plain, strict=True)
+    ]
     where = f"{loaded.configuration.host or '0.0.0.0'}:{loaded.configuration.port}"  # noqa: S104 - as configured
     log.event("serving", address=where, workers=options.workers, config=options.config)
     if options.workers == 1:
@@ -73,6 +81,14 @@ def run(options: Options) -> int:
         uvloop.run(serve(listeners[0], Manager(), seconds / 2 if seconds is not None else None))
         return 0
     return Supervisor(listeners, log, Manager(), watchdog_seconds()).run()
+
+
+def _allow_many_files() -> None:
+    """Every connection is an open file, and the usual soft limit of 1024 is soon reached by clients that do nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(MAX_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _remember(password: Password) -> Password:

@@ -1,0 +1,73 @@
+"""The certificate the server shows: renewed in good time, and in the handshake itself where that did not happen."""
+
+import contextlib
+import ssl
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from troth.errors import TrothError
+from troth.host import clock
+from troth.server.state import Loaded
+from troth.server.tls import ServerCertificate, create_context, install, issue_server_certificate, set_options
+
+# A machine that slept wakes with timers that did not count.
+LAST_MOMENT = timedelta(minutes=1)
+
+
+class Shown(NamedTuple):
+    """A context and the certificate in it."""
+
+    context: ssl.SSLContext
+    certificate: ServerCertificate
+    loaded: Loaded
+
+
+class Identity:
+    """What connections to come are shown and held to; those that are open are not touched.
+
+    They begin in the `first` context and are moved to the one of today, since a context can neither be made to trust
+    less nor, in the middle of a handshake, show another certificate.
+    """
+
+    def __init__(self, loaded: Loaded, now: Callable[[], datetime] = clock.now) -> None:
+        self._now = now
+        self._shown = self.prepare(loaded)
+        self.first = self._shown.context
+        self.first.sni_callback = self._choose
+
+    @property
+    def certificate(self) -> ServerCertificate:
+        """The one that is shown from now on."""
+        return self._shown.certificate
+
+    def prepare(self, loaded: Loaded) -> Shown:
+        """A new certificate, and the trust of a configuration; nothing is shown yet.
+
+        Raises:
+            TrothError: the issuer may not sign one of the names.
+        """
+        context = create_context(loaded.authority, dict(loaded.configuration.tls_options))
+        certificate = issue_server_certificate(loaded.authority, loaded.configuration, self._now())
+        install(context, certificate)
+        return Shown(context, certificate, loaded)
+
+    def adopt(self, shown: Shown) -> None:
+        """Show what was prepared."""
+        self._shown = shown
+        set_options(self.first, dict(shown.loaded.configuration.tls_options))
+
+    def renew(self) -> None:
+        """Show a new certificate, of the same configuration.
+
+        Raises:
+            TrothError: as `prepare`; the present certificate stays.
+        """
+        self.adopt(self.prepare(self._shown.loaded))
+
+    def _choose(self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
+        """OpenSSL asks for every connection, also of a client that names no server."""
+        if self.certificate.not_after - self._now() < LAST_MOMENT:
+            with contextlib.suppress(TrothError, OSError, ValueError):  # the timer tries again, and logs
+                self.renew()
+        connection.context = self._shown.context
