@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -15,11 +16,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.agent.rig import Bench, kept
+from tests.agent.rig import Bench, kept, material
 from tests.interop.stage import troth_program
 from tests.rig.pki import HOUR, Pki
+from troth.agent.config import Identity
 from troth.agent.state import only_agent, running_agent
 from troth.cli.agent import status
+from troth.host.generations import Material
 
 LONG = timedelta(days=90)
 
@@ -96,6 +99,52 @@ async def test_a_state_that_cannot_be_written_leaves_no_generations_behind(bench
     assert bench.serial() == bench.proxy.shown["app"]
     (bench.config.state / "journal").unlink()
     assert all(result.ok for result in await agent.rotate_now(*bench.config.identities))
+
+
+@contextlib.contextmanager
+def no_file_longer_than(size: int) -> Iterator[None]:
+    """As on a full disk, every write beyond this many bytes fails."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("size", [0, 100, 500])
+async def test_a_full_disk_leaves_the_old_pair_in_place_and_nothing_half_written(bench: Bench, size: int) -> None:
+    """Not even the key fits, or the key and not the chain; and the state cannot be written either."""
+    agent = await bench.started()
+    old, numbers = bench.serial(), bench.generations().numbers()
+    fresh = material(bench.pki.leaf("app.test", file="fresh"), bench.pki.trust)
+    bench.issuer.faulty = lambda _: fresh
+    with no_file_longer_than(size):
+        for _ in range(3):
+            (result,) = await agent.rotate_now(bench.app)
+            assert not result.ok and "cannot write" in result.error
+    assert bench.serial() == old == bench.proxy.shown["app"]
+    assert bench.generations().numbers() == numbers
+    assert not list(bench.directory.rglob("*.tmp")) and bench.records() == []
+    (result,) = await agent.rotate_now(bench.app)
+    assert result.ok and bench.serial() != old
+    assert bench.state().failures == 0
+
+
+async def test_what_nobody_foresaw_of_one_authority_is_the_failure_of_one_identity(bench: Bench) -> None:
+    agent = await bench.started()
+    issue = bench.issuer.obtain
+
+    def surprising(identity: Identity) -> Material:
+        if identity.name == "app":
+            raise ValueError("an answer like no other")
+        bench.issuer.faulty = None
+        return issue(identity, None, bench.now())
+
+    bench.issuer.faulty = surprising
+    results = {result.name: result for result in await agent.rotate_now(*bench.config.identities)}
+    assert results["app"].error.startswith("internal error (ValueError)")
+    assert results["db"].ok
 
 
 async def test_a_directory_that_the_system_will_not_look_into_is_a_failure_and_not_an_end(bench: Bench) -> None:

@@ -98,6 +98,9 @@ class Rotator:
             return self._issuer.obtain(identity, current_material(identity), self._now())
         except TrothError as error:
             return error
+        except Exception as error:
+            # Whatever an answer from outside does to us, it is the failure of one identity and tried again later.
+            return TrothError(f"internal error ({type(error).__name__}) while a certificate was obtained: {error}")
 
     def _stage(self, identity: Identity, material: Material) -> _Staged:
         facts = check(material, self._now(), subject=identity.subject)
