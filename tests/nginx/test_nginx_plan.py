@@ -141,6 +141,32 @@ def test_a_change_is_taken_back_beside_the_edits_of_others(now: bytes, expected:
     assert revert_text(now, b"a\nb\nc\n", b"a\nX\nc\n") == expected
 
 
+lines = st.sampled_from([b"a\n", b"b\n", b"    c;\r\n", b"}\n", b"\n"])
+texts = st.lists(lines, max_size=12)
+
+
+@given(texts, st.data())
+def test_a_change_taken_back_never_costs_a_line_of_others(before: list[bytes], data: st.DataObject) -> None:
+    """Ours is put in, or stands for some lines; others add lines of their own anywhere and take none away."""
+    start = data.draw(st.integers(0, len(before)))
+    end = data.draw(st.integers(start, len(before)))
+    after = [*before[:start], b"include ours;\n", *before[end:]]
+    places = data.draw(st.lists(st.integers(0, len(after)), max_size=4))
+    now = list(after)
+    for number, place in enumerate(sorted(places, reverse=True)):
+        now.insert(place, b"theirs %d;\n" % number)
+    found = revert_text(b"".join(now), b"".join(before), b"".join(after))
+    if not places:
+        assert found == b"".join(before)
+    if found is None:
+        return
+    assert b"include ours;" not in found
+    theirs = [line for line in found.splitlines(keepends=True) if line.startswith(b"theirs")]
+    assert theirs == [line for line in b"".join(now).splitlines(keepends=True) if line.startswith(b"theirs")]
+    rest = [line for line in found.splitlines(keepends=True) if not line.startswith(b"theirs")]
+    assert b"".join(rest) == b"".join(before)
+
+
 @pytest.mark.parametrize(
     ("wanted", "path", "line"),
     [("a.test", "/x", 4), ("a.test:443", "/y", 12), (":443", "/y", 12), ("a.test", "= /x", 5), ("b.test", "/x", 17)],

@@ -236,6 +236,28 @@ def test_renewing_under_the_same_authority_leaves_the_trust_alone(site: Site) ->
     assert "older-trust" not in drifts(site)
 
 
+def test_a_pair_that_the_workers_read_each_time_is_not_older_than_the_disk(site: Site) -> None:
+    """Certificate and key named by variables: no reload is needed, and what is shown is what is on disk."""
+    conf = site.directory / "troth" / "identity-shop.conf"
+    text = conf.read_text().replace(f"{site.generations.link}/client", "$pair")
+    conf.write_text(text)
+    main = site.directory / "nginx.conf"
+    variable = f'map "" $pair {{ default {site.generations.link}/client; }}'
+    main.write_text(main.read_text().replace("    access_log off;", f"    access_log off; {variable}", 1))
+    for file in site.generations.link.parent.rglob("client.key"):
+        file.chmod(0o644)
+    site.nginx.reload()
+    later()
+    new = site.renew().serial
+    (site.generations.link / "client.key").chmod(0o644)
+    row = next(one for one in site.json("drift", code=2)["rows"] if one["kind"] == "identity")
+    assert (row["loaded"], row["wire"][:12], row["drift"]) == ("at each handshake", f"{new:x}"[:12], "")
+    assert "older-trust" not in drifts(site)
+    (site.generations.link / "client.key").chmod(0o600)
+    row = drifts(site)["not-on-wire"]
+    assert "nginx answered 500" in row["what"] and row["next"] == "see why: troth nginx doctor"
+
+
 def test_trust_that_was_changed_in_place(site: Site) -> None:
     later()
     trust = site.generations.link / "ca.crt"

@@ -20,6 +20,8 @@ from troth.host.generations import CERTIFICATE, TRUST, Material
 from troth.nginx.findings.files import label
 from troth.x509.pem import parse_certificates
 
+NOT, IN_MEMORY, BY_WORKERS = "not", "in memory", "by workers"
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -65,7 +67,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def identity_rows(
-    kept: Kept, world: World, sighting: Sighting, now: datetime, steps: Mapping[str, str], *, used: bool
+    kept: Kept, world: World, sighting: Sighting, now: datetime, steps: Mapping[str, str], held: str
 ) -> Iterator[Row]:
     """The row of an identity and that of its trust.
 
@@ -75,7 +77,7 @@ def identity_rows(
         sighting: whom its witness saw.
         now: the moment, for its dates.
         steps: commands by name: ``renew``, ``reload``.
-        used: whether nginx reads its files.
+        held: how nginx has its pair: `NOT`, `IN_MEMORY`, or `BY_WORKERS` at each handshake.
     """
     identity, material = kept.identity, kept.material
     declared = identity.subject or str(identity.certificate)
@@ -90,8 +92,8 @@ def identity_rows(
     except TrothError as error:
         yield Row(*row, _disk(material), NOTHING, sighting.text, "identity-unfit", error.message, step)
     else:
-        yield _shown(row, facts.serial, _disk(material), kept, world, sighting, steps, used=used)
-    if used:
+        yield _shown(row, facts.serial, _disk(material), kept, world, sighting, steps, held)
+    if held != NOT:
         yield _trust(kept, material, world, sighting, steps["reload"])
 
 
@@ -111,13 +113,14 @@ def _shown(
     world: World,
     sighting: Sighting,
     steps: Mapping[str, str],
-    *,
-    used: bool,
+    held: str,
 ) -> Row:
     """Whether nginx shows what is on disk: by what was seen on the wire, else by when the files changed."""
-    if not used or world.since is None:
-        return Row(*row, disk, NOTHING, sighting.text if used else NOTHING)
+    if held == NOT or world.since is None:
+        return Row(*row, disk, NOTHING, sighting.text if held != NOT else NOTHING)
     identity = kept.identity
+    if held == BY_WORKERS:
+        return _read_each_time(row, serial, disk, sighting)
     if sighting.serial == serial:
         return Row(*row, disk, "as on disk", sighting.text)
     newer = world.newer([str(identity.certificate), str(identity.key)])
@@ -135,22 +138,34 @@ def _shown(
     return Row(*row, disk, "as on disk", sighting.text)
 
 
+def _read_each_time(row: tuple[str, str, str], serial: int, disk: str, sighting: Sighting) -> Row:
+    """Nothing is loaded that could be older; what is not shown the workers could not read."""
+    loaded = "at each handshake"
+    if sighting.serial == serial or sighting.text == NOTHING:
+        return Row(*row, disk, loaded, sighting.text)
+    seen = f"serial {sighting.serial:x}" if sighting.serial is not None else f"it is {sighting.text}"
+    what = f"the workers read the pair at each handshake, and serial {serial:x} on disk is not shown: {seen}"
+    return Row(*row, disk, loaded, sighting.text, "not-on-wire", what, "see why: troth nginx doctor")
+
+
 def _trust(kept: Kept, material: Material, world: World, sighting: Sighting, reload: str) -> Row:
     """The roots that the upstream must lead to: what nginx loaded is what lay beside the certificate that it shows."""
     identity = kept.identity
     row = ("trust", identity.name, identity.trust.name, _roots(material.trust))
     if world.since is None:
         return Row(*row)
-    loaded = _loaded_trust(kept, material, sighting)
+    loaded = _loaded_trust(kept, sighting)
     if loaded is None:
-        loaded = b"" if world.newer([str(identity.trust)]) else material.trust
+        # A new generation with the trust of those before has changed nothing that nginx should have read again.
+        same = {_bytes(path / TRUST) for path in kept.others} == {material.trust}
+        loaded = material.trust if same or not world.newer([str(identity.trust)]) else b""
     if loaded == material.trust:
         return Row(*row, "as on disk")
     what = f"{identity.trust} changed after nginx read it, and nginx goes on with the roots of before"
     return Row(*row, _roots(loaded) if loaded else "older", NOTHING, "older-trust", what, reload)
 
 
-def _loaded_trust(kept: Kept, material: Material, sighting: Sighting) -> bytes | None:
+def _loaded_trust(kept: Kept, sighting: Sighting) -> bytes | None:
     """The trust of the generation whose certificate is on the wire; None where that is not known."""
     if not kept.identity.renewed or sighting.serial is None:
         return None

@@ -1,6 +1,7 @@
 """The comparison as a whole: what is declared against the world, row by row."""
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,7 +11,7 @@ from troth.agent.changes import APPLYING, Change, Journal
 from troth.agent.config import Config as Declared
 from troth.agent.config import Location
 from troth.agent.drift.generated import file_rows, left_over_rows, level_rows
-from troth.agent.drift.identities import identity_rows, keep
+from troth.agent.drift.identities import BY_WORKERS, IN_MEMORY, NOT, identity_rows, keep
 from troth.agent.drift.locations import View, gone_row, location_row, own_name, undeclared_rows
 from troth.agent.drift.process import configuration_row, process_row
 from troth.agent.drift.rows import NOTHING, Row
@@ -49,23 +50,28 @@ def find_drift(nginx: Nginx, wanted: Wanted, now: datetime) -> list[Row]:
     world = observe(nginx)
     changes = Journal(wanted.state / "changes").all()
     kept = {identity.name: keep(identity) for identity in wanted.declared.identities}
-    used = {
-        name
-        for name in kept
-        if any(str(wanted.include_dir / family.identity_file(name)) in world.config.files for family in FAMILIES)
-    }
+    held = {name: _held(world, wanted.include_dir, name) for name in kept}
     directory = witness_directory(wanted.declared)
     sightings = {
         name: see(name, wanted.include_dir, directory, one.anchors, one.serial)
-        if name in used and world.generation is not None
+        if held[name] != NOT and world.generation is not None
         else Sighting()
         for name, one in kept.items()
     }
     rows = [process_row(world), configuration_row(world, wanted.steps["reload"]), *_interrupted(changes, wanted.steps)]
     rows += _nginx_rows(world, wanted, changes, sightings)
     for name, one in kept.items():
-        rows += identity_rows(one, world, sightings[name], now, wanted.steps, used=name in used)
+        rows += identity_rows(one, world, sightings[name], now, wanted.steps, held[name])
     return rows
+
+
+def _held(world: World, include_dir: Path, name: str) -> str:
+    """How nginx has an identity's pair, from the files that apply wrote and nginx includes."""
+    files = (str(include_dir / family.identity_file(name)) for family in FAMILIES)
+    texts = [world.config.files[file] for file in files if file in world.config.files]
+    if not texts:
+        return NOT
+    return BY_WORKERS if any(re.search(rb"_ssl_certificate \$", text) for text in texts) else IN_MEMORY
 
 
 def _interrupted(changes: Sequence[Change], steps: Mapping[str, str]) -> list[Row]:
