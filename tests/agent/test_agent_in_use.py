@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from tests.agent.rig import Bench, kept, material
+from tests.agent.rig import Bench, SimulatedIssuer, kept, material
 from tests.interop.stage import troth_program
+from tests.prove.declared import site
+from tests.rig.nginx import programs
 from tests.rig.pki import HOUR, Pki
-from troth.agent.config import Identity
+from troth.agent.agent import Agent
+from troth.agent.config import Identity, load
+from troth.agent.log import Log
+from troth.agent.proxy import proxy_for
 from troth.agent.state import only_agent, running_agent
 from troth.cli.agent import status
 from troth.host.generations import Material
+from troth.host.nginx import alive
 
 LONG = timedelta(days=90)
 
@@ -133,13 +139,12 @@ async def test_a_full_disk_leaves_the_old_pair_in_place_and_nothing_half_written
 
 async def test_what_nobody_foresaw_of_one_authority_is_the_failure_of_one_identity(bench: Bench) -> None:
     agent = await bench.started()
-    issue = bench.issuer.obtain
+    fresh = material(bench.pki.leaf("db.test", file="fresh"), bench.pki.trust)
 
     def surprising(identity: Identity) -> Material:
         if identity.name == "app":
             raise ValueError("an answer like no other")
-        bench.issuer.faulty = None
-        return issue(identity, None, bench.now())
+        return fresh
 
     bench.issuer.faulty = surprising
     results = {result.name: result for result in await agent.rotate_now(*bench.config.identities)}
@@ -177,6 +182,39 @@ async def test_nginx_that_stops_and_starts_under_the_agent(bench: Bench) -> None
     bench.proxy.load()
     bench.wait(20 * HOUR)
     assert all(result.ok and result.proof.kind == "witness" for result in await agent.act())
+
+
+@pytest.mark.parametrize("build", sorted(programs()))
+async def test_a_real_nginx_that_stops_starts_and_is_killed_under_the_agent(build: str) -> None:
+    with site(build) as found:
+        found.done("apply", "--yes")
+        config = load(found.toml)
+        named = replace(config.nginx, binary=found.nginx.binary, conf=found.nginx.main, prefix=found.directory)
+        config = replace(config, nginx=named)
+        agent = Agent(config, SimulatedIssuer(found.pki), proxy_for(config), Log(quiet=True))
+        await agent.start()
+
+        async def proof() -> str:
+            (result,) = await agent.rotate_now(config.identities[0])
+            assert result.ok, result.error
+            return result.proof.kind
+
+        assert await proof() == "witness"
+        found.nginx.stop()
+        assert await proof() == "", "kept, and nothing is claimed"
+        found.nginx.start()
+        assert await proof() == "witness"
+        generation = found.nginx.generation()
+        for pid in (generation.master, *generation.workers):
+            os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 10
+        while any(alive(pid) for pid in (generation.master, *generation.workers)) and time.monotonic() < until:
+            time.sleep(0.02)
+        assert (found.directory / "nginx.pid").exists(), "as nobody removed it"
+        assert await proof() == ""
+        found.nginx.start()
+        assert await proof() == "witness"
+        assert len(found.generations.numbers()) == 3
 
 
 def declaration(directory: Path, more: str = "") -> Path:

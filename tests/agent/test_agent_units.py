@@ -170,6 +170,13 @@ def test_relative_paths_and_other_managers_are_refused(tmp_path: Path) -> None:
         run("--systemd", "--only", "agent", "--config", "troth.toml")
 
 
+def test_without_a_declaration_only_the_authority_is_left(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="by which the agent works") as caught:
+        run("--systemd", "--config", str(tmp_path / "none.toml"))
+    assert caught.value.hint is not None and "--only ca" in caught.value.hint
+    assert "troth ca serve" in run("--systemd", "--only", "ca", "--config", str(tmp_path / "none.toml")).stdout
+
+
 def test_an_account_that_cannot_come_to_the_program_is_told_of(tmp_path: Path) -> None:
     hidden = tmp_path / "hidden"
     program = troth(hidden / "bin")

@@ -43,6 +43,9 @@ def install(wanted: Wanted, directory: Path | None, *, force: bool) -> int:
         TrothError: a path cannot stand in a unit, troth.toml cannot be used, or a unit of ours was edited.
     """
     program = absolute(wanted.program or _program(), "program")
+    if not wanted.config.exists() and "ca" in wanted.kinds and "agent" in wanted.kinds:
+        hint = "where only the authority runs: --only ca; else name the declaration: --config FILE"
+        raise UsageError(f"{wanted.config} does not exist, by which the agent works", hint=hint)
     texts = {NAMES[kind]: _unit(kind, wanted, program).render() for kind in wanted.kinds}
     if directory is None:
         separated = [f"# {name}\n{text}" if len(texts) > 1 else text for name, text in texts.items()]

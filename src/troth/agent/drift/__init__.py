@@ -6,4 +6,5 @@ nginx does not say what it has loaded; a file that changed after the serving wor
 
 from troth.agent.drift.look import Wanted as Wanted
 from troth.agent.drift.look import find_drift as find_drift
+from troth.agent.drift.rows import KINDS as KINDS
 from troth.agent.drift.rows import Row as Row

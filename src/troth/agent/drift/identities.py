@@ -129,12 +129,12 @@ def _shown(
         by = f" by {sighting.module}" if sighting.module else ""
         what = f"nginx shows serial {sighting.serial:x}{by}, on disk is {serial:x}"
         return Row(*row, disk, loaded, sighting.text, "not-on-wire", what, steps["reload"])
+    if sighting.wrong:
+        what = f"serial {serial:x} on disk is not what nginx shows: {sighting.why}"
+        return Row(*row, disk, loaded, sighting.text, "not-on-wire", what, steps["reload"])
     if newer:
         what = f"{newer[0][0]} changed after nginx read it"
         return Row(*row, disk, f"{loaded}, older", sighting.text, "older-identity", what, steps["reload"])
-    if "another authority" in sighting.why or sighting.why == "shows no certificate":
-        what = f"nginx {sighting.why}, on disk is serial {serial:x}"
-        return Row(*row, disk, loaded, sighting.text, "not-on-wire", what, steps["reload"])
     return Row(*row, disk, "as on disk", sighting.text)
 
 
@@ -143,7 +143,7 @@ def _read_each_time(row: tuple[str, str, str], serial: int, disk: str, sighting:
     loaded = "at each handshake"
     if sighting.serial == serial or sighting.text == NOTHING:
         return Row(*row, disk, loaded, sighting.text)
-    seen = f"serial {sighting.serial:x}" if sighting.serial is not None else f"it is {sighting.text}"
+    seen = f"serial {sighting.serial:x}" if sighting.serial is not None else sighting.text
     what = f"the workers read the pair at each handshake, and serial {serial:x} on disk is not shown: {seen}"
     return Row(*row, disk, loaded, sighting.text, "not-on-wire", what, "see why: troth nginx doctor")
 

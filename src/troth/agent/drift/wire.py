@@ -15,6 +15,7 @@ from troth.host.http import get
 from troth.x509.pem import parse_certificates
 
 TIMEOUT_SECONDS = 2.0
+FOREIGN, BROKEN_OFF, NONE = "another authority's certificate", "handshake broken off", "no certificate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,21 @@ class Sighting:
     module: str = ""
 
     @property
+    def wrong(self) -> bool:
+        """Whether the workers were reached and showed nothing that could be the certificate on disk."""
+        return self.why.startswith((FOREIGN, BROKEN_OFF, NONE))
+
+    @property
     def text(self) -> str:
-        seen = short(self.serial) if self.serial is not None else f"not seen: {self.why}" if self.why else NOTHING
+        seen = (
+            short(self.serial)
+            if self.serial is not None
+            else self.why
+            if self.wrong
+            else f"not seen: {self.why}"
+            if self.why
+            else NOTHING
+        )
         return f"{self.module}: {seen}" if self.module else seen
 
 
@@ -80,9 +94,11 @@ def _ask(name: str, port: int, witness_dir: Path, anchors: Sequence[x509.Certifi
     if text:
         return Sighting(int(text))
     if refused:
-        return Sighting(why=f"shows a certificate of another authority ({refused})")
+        # What a certificate was refused for has a number (`troth.host.witness`).
+        other = refused.endswith(")")
+        return Sighting(why=f"{FOREIGN if other else BROKEN_OFF}: {refused}")
     answer = reply.status or "nothing"
-    return Sighting(why="shows no certificate" if reply.status == 200 else f"nginx answered {answer}")
+    return Sighting(why=NONE if reply.status == 200 else f"nginx answered {answer}")
 
 
 def anchors_of(chains: Sequence[bytes]) -> list[x509.Certificate]:
