@@ -12,19 +12,18 @@ from troth.errors import TrothError
 from troth.host import clock
 from troth.host.handshake import Call, shake, speaks_http, verify_live
 from troth.host.nginx import Nginx, NginxTestError
-from troth.nginx.diagnosis import Diagnosis, diagnose, explaining, needs_more
+from troth.nginx.diagnosis import Diagnosis, diagnose, needs_more
 from troth.nginx.diagnosis.peers import names_of
 from troth.nginx.diagnosis.rule import ANSWER, LOG, REFUSED_CONFIG, SILENCE
 from troth.nginx.diagnosis.silence import WHYS
 from troth.nginx.diagnosis.situation import SILENT, Handshake, Probed, Situation
-from troth.nginx.diagnosis.symptom import Symptom, parse_symptom
+from troth.nginx.diagnosis.symptom import Symptom
 from troth.nginx.findings import examine
 from troth.nginx.findings.rule import Subject, paths_of
-from troth.nginx.map import Place, effective, guards, identity_map
+from troth.nginx.map import Place, guards, identity_map
 from troth.nginx.target import is_address, parse_target
 from troth.nginx.tree import parse_config
 
-LOG_BYTES = 1_000_000
 TRIES = 4
 LOST_ALERT = "client-refused-by-reset"
 _FILES = re.compile(r'"(/[^"]+)"')
@@ -271,60 +270,6 @@ def _matches(name: str, names: Sequence[str]) -> bool:
     return "$" in name or any(one.lower() in (wanted, tail) for one in names)
 
 
-def log_files(known: Known, places: Sequence[Place]) -> list[Path]:
-    """The error logs of these places and the main one."""
-    base = known.nginx.base
-    names = [effective(place.node, "error_log") for place in places]
-    said = [node.arguments[0] for node in names if node is not None and node.arguments]
-    main = known.nginx.error_log()
-    paths = [base / one for one in said if one != "stderr" and not one.startswith(("syslog:", "memory:"))]
-    return list(dict.fromkeys([*paths, *([main] if main is not None else [])]))
-
-
-def read_log(path: Path) -> list[str]:
-    """The end of a log, at most 1 MB of it, the newest line last.
-
-    Raises:
-        TrothError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            stream.seek(0, 2)
-            stream.seek(max(0, stream.tell() - LOG_BYTES))
-            return stream.read(LOG_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError as error:
-        raise TrothError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
-
-
 def silent(why: str) -> Symptom | None:
     """The symptom of a word for something that nobody logs."""
     return Symptom(why, SILENCE) if why in WHYS else None
-
-
-def from_log(lines: Sequence[str], why: str, known: Known | None, places: Sequence[Place]) -> Iterator[Diagnosis]:
-    """The causes of the lines of a log, the newest first, each cause once.
-
-    Args:
-        lines: the log.
-        why: the status of interest, or empty.
-        known: the configuration, if it is this machine's.
-        places: only lines about these places; empty for all lines.
-    """
-    seen: set[tuple[str, str]] = set()
-    for line in reversed(lines):
-        symptom = parse_symptom(line)
-        place = place_of(symptom, known.subject) if known is not None else None
-        if not symptom.text or (places and place not in places) or not _known_line(symptom, why):
-            continue
-        about = (re.sub(r"\d+", "", symptom.text.partition(", client:")[0]), place.where if place else "")
-        if about in seen:
-            continue
-        seen.add(about)
-        found = explain(symptom, known, place)
-        if found is not None and (not why or str(found.status) == why):
-            yield found
-
-
-def _known_line(symptom: Symptom, why: str) -> bool:
-    """Whether any rule knows the line at all."""
-    return any(not why or str(rule.status) == why for rule in explaining(symptom))

@@ -1,22 +1,27 @@
 """``troth nginx doctor``: one cause, its evidence, its fix."""
 
+import contextlib
 import json
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import click
 
 from troth.agent import doctor as work
+from troth.agent import logs
 from troth.cli.nginx_options import Target, target
 from troth.errors import TrothError, UsageError
 from troth.nginx.diagnosis import Diagnosis
+from troth.nginx.diagnosis.records import records
 from troth.nginx.diagnosis.rule import REFUSED_CONFIG
 from troth.nginx.diagnosis.silence import WHYS
 from troth.nginx.diagnosis.symptom import parse_symptom
-from troth.nginx.map import Place
+from troth.nginx.map import Place, http_servers, locations
 
 
 class UnknownSymptomError(TrothError):
@@ -53,16 +58,16 @@ def doctor(asked: Asked) -> int:
 
 
 def _found(asked: Asked) -> list[Diagnosis]:
-    if asked.what.startswith(("http://", "https://")):
+    if asked.what.lower().startswith(("http://", "https://")):
         from troth.cli.nginx_doctor_live import of_url
 
         return of_url(asked.what, _known(asked, needed=False))
     if asked.what:
-        return _of_lines(sys.stdin.read().splitlines() if asked.what == "-" else [asked.what], asked)
+        return _of_lines(sys.stdin.read().splitlines() if asked.what == "-" else asked.what.splitlines(), asked)
     if asked.log:
         known = _known(asked, needed=bool(asked.location or asked.server))
-        lines = work.read_log(Path(asked.log))
-        return list(work.from_log(lines, asked.why, known, _chosen(asked, known)))[:1]
+        causes = logs.from_log(logs.newest_lines(Path(asked.log)), asked.why, known, _chosen(asked, known))
+        return list(islice(causes, 1))
     known = _known(asked, needed=True)
     assert known is not None
     if known.refused:
@@ -80,24 +85,39 @@ def _of_configuration(asked: Asked, known: work.Known) -> list[Diagnosis]:
     found = list(work.examine_places(known, places or known.subject.places))
     found = [one for one in found if not asked.why or str(one.status) == asked.why]
     if not found and asked.why:
-        for path in work.log_files(known, places):
+        for path in logs.log_files(known, places):
             if path.exists():
-                found += list(work.from_log(work.read_log(path), asked.why, known, places))[:1]
+                found += islice(logs.from_log(logs.newest_lines(path), asked.why, known, places), 1)
     return found
 
 
 def _of_lines(lines: Sequence[str], asked: Asked) -> list[Diagnosis]:
     known = _known(asked, needed=False)
     found: list[Diagnosis] = []
-    for line in (one for one in lines if one.strip()):
-        one = work.explain(parse_symptom(line), known)
+    for readings in records(lines):
+        causes = (work.explain(parse_symptom(one), known) for one in readings)
+        one = next((cause for cause in causes if cause is not None), None)
         if one is not None and one.id not in {other.id for other in found}:
             found.append(one)
     if not found:
         raise UnknownSymptomError(
-            f"no rule knows this: {' '.join(lines)[:200]!r}", hint="paste the whole line of the error log"
+            f"no rule knows this: {' '.join(lines)[:200]!r}", hint=_meant(" ".join(lines).strip())
         )
     return found
+
+
+def _meant(text: str) -> str:
+    """What to type instead of something that is no line."""
+    with contextlib.suppress(OSError):
+        if Path(text).is_file():
+            return f"explain the log: troth nginx doctor --log {shlex.quote(text)}"
+    if re.fullmatch(r"[45]\d\d", text):
+        return f"say it is a status: troth nginx doctor --why {text}"
+    if re.fullmatch(r"/\S*", text):
+        return f"say it is a location: troth nginx doctor --location {shlex.quote(text)}"
+    if re.fullmatch(r"[\w.-]+(:\d+)?(/\S*)?", text) and ("." in text or ":" in text):
+        return f"say it is a URL: troth nginx doctor {shlex.quote(f'http://{text}')}"
+    return "paste the whole line of the error log"
 
 
 def _known(asked: Asked, *, needed: bool) -> work.Known | None:
@@ -128,9 +148,21 @@ def _chosen(asked: Asked, known: work.Known | None) -> list[Place]:
     if not places:
         have = ", ".join(sorted({one.path or "/".join(one.servers) for one in known.subject.places}))
         raise UsageError(
-            f"no location {asked.location or 'of ' + asked.server} talks TLS to an upstream: there are {have or 'none'}"
+            f"no location {asked.location or 'of ' + asked.server} talks TLS to an upstream: "
+            f"there are {have or 'none'}",
+            hint=_plain_one(asked, known),
         )
     return places
+
+
+def _plain_one(asked: Asked, known: work.Known) -> str:
+    """Where the location is there, and speaks no TLS."""
+    for server in http_servers(known.subject.config):
+        for location in locations(server):
+            target = location.first("proxy_pass")
+            if target is not None and asked.location and asked.location == location.arguments[-1]:
+                return f"{target.where}: proxy_pass {' '.join(target.arguments)} is plain; expected https://"
+    return ""
 
 
 def _unexplained(text: str) -> Diagnosis:

@@ -152,7 +152,7 @@ RULES = (
     ),
     _rule(
         "header-twice",
-        r"400 Bad Request",
+        r"(?:^|<title>)400 Bad Request",
         "the location sends Host twice, which the upstream takes for a broken request",
         "one {family}_set_header Host in this location, includes counted",
         _two_hosts,

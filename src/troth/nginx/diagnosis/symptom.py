@@ -5,11 +5,7 @@ from dataclasses import dataclass
 
 from troth.nginx.target import Target, parse_target
 
-_LINE = re.compile(
-    r"^(?:\d{4}/\d\d/\d\d \d\d:\d\d:\d\d |nginx: )?\[(?P<level>\w+)\] (?:\d+#\d+: (?:\*\d+ )?)?(?P<message>.*)$"
-)
 _FIELD = re.compile(r', (client|server|request|upstream|host): ("[^"]*"|[^,]*)')
-_TIME = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d")
 _REQUEST = re.compile(r"^\S+ (\S+)")
 _FAMILY = re.compile(r"\b(grpc|uwsgi)_ssl|\b(grpc|uwsgi|suwsgi)s?://")
 
@@ -20,29 +16,23 @@ class Symptom:
 
     text: str
     source: str = ""
-    level: str = ""
     server: str = ""
     path: str = ""
     upstream: Target | None = None
-    time: str = ""
 
 
 def parse_symptom(line: str, source: str = "") -> Symptom:
     """A log line, a message of ``nginx -t`` or any other text."""
     text = line.strip()
-    found = _LINE.match(text)
     fields = {one[1]: one[2].strip('"') for one in _FIELD.finditer(text)}
     request = _REQUEST.match(fields.get("request", ""))
     upstream = parse_target(fields["upstream"]) if "://" in fields.get("upstream", "") else None
-    when = _TIME.match(text)
     return Symptom(
         text,
         source,
-        found["level"] if found else "",
         fields.get("server", ""),
         request[1].partition("?")[0] if request else "",
         upstream,
-        when[0] if when else "",
     )
 
 
