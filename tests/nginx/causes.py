@@ -316,7 +316,7 @@ CASES = REFUSED | THEIRS | PEERS | REFUSALS | CONNECTIONS | ANSWERS
 ALONE = {
     "file-denied": Case(GOOD, root_only=True),
     "port-taken": Case(GOOD, upstream=odd.waiting, up=UP.replace("PORT2", "ODD")),
-    "client-refused-by-reset": strict(lines=f"{CHECK} {NAME}", server=odd.strict(lingers=False)),
+    "client-refused-by-reset": strict(lines=f"{CHECK} {NAME}", server=odd.losing_an_alert(odd.strict())),
 }
 
 

@@ -49,13 +49,12 @@ def _one(connection: socket.socket, handle: Callable[[socket.socket], None]) -> 
 
 
 def strict(
-    *, tls12: bool = False, lists: bool = False, alert: int = 0, required: bool = True, lingers: bool = True,
+    *, tls12: bool = False, lists: bool = False, alert: int = 0, required: bool = True,
     answer: bytes | None = DONE,
 ) -> Upstream:  # fmt: skip
     """Python's ssl, which is OpenSSL: it refuses clients by an alert.
 
-    `alert` is sent whatever the client shows; with `lingers` the alert is never lost to a reset; without an `answer`
-    it hangs up instead.
+    `alert` is sent whatever the client shows, and never lost to a reset; without an `answer` it hangs up instead.
     """
 
     @contextmanager
@@ -77,7 +76,7 @@ def strict(
                 try:
                     tls.do_handshake()
                 except ssl.SSLError:
-                    _part(tls) if lingers else _abort(tls)
+                    _part(tls)
                     return
                 data = b""
                 while b"\r\n\r\n" not in data:
@@ -220,6 +219,31 @@ def ill_at_first(count: int, upstream: Upstream) -> Upstream:
                 with socket.create_connection(("127.0.0.1", behind), TIMEOUT) as back:
                     threading.Thread(target=_pump, args=(back, front), daemon=True).start()
                     _pump(front, back)
+
+            with accepting(handle) as port:
+                yield port
+
+    return run
+
+
+def losing_an_alert(upstream: Upstream) -> Upstream:
+    """The first connection is reset when the client has shown itself (TLS 1.3): the answer to that is lost."""
+
+    @contextmanager
+    def run(directory: Path) -> Iterator[int]:
+        first = iter((True,))
+        with upstream(directory) as behind:
+
+            def handle(front: socket.socket) -> None:
+                with socket.create_connection(("127.0.0.1", behind), TIMEOUT) as back:
+                    back.sendall(front.recv(16384))
+                    threading.Thread(target=_pump, args=(back, front), daemon=True).start()
+                    if next(first, False):
+                        front.recv(1)
+                        _abort(front)
+                        front.close()
+                    else:
+                        _pump(front, back)
 
             with accepting(handle) as port:
                 yield port

@@ -71,7 +71,7 @@ def ended(_: "re.Match[str]", situation: Situation) -> str | None:
 def _older(said: "re.Match[str]", situation: Situation) -> str | None:
     """The file is good, so an older one is in use."""
     pending = situation.findings.get("reload-pending")
-    if situation.has("ssl_certificate") and situation.let_in and (pending or "104:" not in said[0]):
+    if situation.has("ssl_certificate") and situation.let_in and (pending or "SSL alert" in said[0]):
         return pending or "a handshake of ours with the certificate in the file is let in"
     shown = situation.shown if said[0] == EXPIRED else ()
     good = shown and all(one.not_valid_after_utc >= situation.now for one in shown)
@@ -125,16 +125,17 @@ def _sni(wanted: bool) -> Judge:
     return judge
 
 
-def _reset(_: "re.Match[str]", situation: Situation) -> str | None:
+def _reset(said: "re.Match[str]", situation: Situation) -> str | None:
     probed = situation.probed
+    unknown = "" if "104:" in said[0] else None
     if probed is None or probed.named is None:
-        return ""
+        return unknown
     if situation.place is None:
         asks = probed.named.alert in (40, 116)
         return f"it lets nobody in without a certificate: alert {probed.named.alert}" if asks else None
     mine = situation.mine
     if mine is None:
-        return ""
+        return unknown
     return f"a handshake of ours got alert {mine.alert}" if mine.alert is not None else None
 
 
@@ -166,6 +167,8 @@ _RESET = (
     r'.*upstream: "(?:https|grpcs|suwsgi|\d|unix)'
     r"|peer closed connection in SSL handshake \(104: "
 )
+# nginx takes a reset that it meets while reading for an end.
+_LOST = rf"{_RESET}|upstream prematurely closed connection while reading response header"
 
 RULES = (
     _rule(
@@ -205,7 +208,7 @@ RULES = (
     ),
     _rule(
         "client-old-in-memory",
-        rf"SSL alert number 4[2-9]\b|{_RESET}",
+        rf"SSL alert number 4[2-9]\b|{_LOST}",
         "the upstream takes the certificate in the file; nginx still shows the older one that it has in memory, in a "
         "session or on a connection",
         "reload nginx; {family}_ssl_session_reuse off; keepalive_time in the upstream group",
@@ -295,7 +298,7 @@ RULES = (
     ),
     _rule(
         "client-refused-by-reset",
-        _RESET,
+        _LOST,
         "the upstream refuses the client certificate, and its connection ended before the alert was read (TLS 1.3)",
         "look at what this location shows: its dates, its chain, its authority; none at all where it names none",
         _reset,
