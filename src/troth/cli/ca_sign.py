@@ -10,10 +10,14 @@ from troth.cli import flags
 if TYPE_CHECKING:
     from cryptography.x509 import CertificateSigningRequest
 
+    from troth.client.authority import Authority, Chain
+    from troth.client.provisioners import Provisioner
+
 EXAMPLES = """
 troth ca sign internal.csr internal.crt
 troth ca sign internal.csr internal.crt --token $TOKEN
 troth ca sign internal.csr internal.crt --not-after 8h --provisioner admin --provisioner-password-file pw
+troth ca sign internal.csr internal.crt --provisioner acme --webroot /var/www/html
 """
 
 
@@ -26,48 +30,79 @@ troth ca sign internal.csr internal.crt --not-after 8h --provisioner admin --pro
 @flags.SANS
 @flags.VALIDITY
 @flags.SET
+@flags.ACME
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
 def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) -> None:
     """Get a certificate for the request in CSR_FILE and write the chain to CRT_FILE, 0600."""
-    from troth.cli import trust
-    from troth.cli.granting import explained, given_token
     from troth.cli.outputs import may_write
-    from troth.client.transport import NotAnAuthorityError, RefusedError
-    from troth.host.clock import now
+    from troth.client.transport import NotAnAuthorityError
     from troth.host.files import read_file, write_file
     from troth.host.terminal import announce
     from troth.x509.keys import spki_of
-    from troth.x509.requests import check_possession, parse_request, request_to_pem
+    from troth.x509.requests import check_possession, parse_request
 
     request = parse_request(read_file(Path(csr_file)), csr_file)
     check_possession(request)
     may_write(crt_file, force=force)
-    if token:
-        view = given_token(token)
-        if not (view.is_service_account or view.is_identity):
-            _check_subject(request, view.subject, given["sans"])
-        authority = trust.chosen_authority_of_token(view, given)
-        announce("CA", authority.url)
-    else:
-        authority = trust.chosen_authority(given)
-        token = _own_token(authority, request, given)
-        view = given_token(token)
+    given["token"] = token.strip()
+    issue = _with_token if token else _with_acme if given["acme_url"] else _with_provisioner
+    chain = issue(request, given)
+    if spki_of(chain.leaf) != spki_of(request):
+        raise NotAnAuthorityError("the authority answered with a certificate for another key")
+    write_file(Path(crt_file), chain.pem.encode())
+    announce("Certificate", crt_file)
+
+
+def _with_token(request: "CertificateSigningRequest", given: dict[str, Any]) -> "Chain":
+    from troth.cli import trust
+    from troth.cli.granting import given_token
+    from troth.host.terminal import announce
+
+    view = given_token(given["token"])
+    if not (view.is_service_account or view.is_identity):
+        _check_subject(request, view.subject, given["sans"])
+    authority = trust.chosen_authority_of_token(view, given)
+    announce("CA", authority.url)
+    return _sign(authority, request, given["token"], given)
+
+
+def _with_acme(request: "CertificateSigningRequest", given: dict[str, Any]) -> "Chain":
+    from troth.cli.ordering import order_for_request, place_of_url
+
+    return order_for_request(place_of_url(given), request, given)
+
+
+def _with_provisioner(request: "CertificateSigningRequest", given: dict[str, Any]) -> "Chain":
+    from troth.cli import trust
+    from troth.cli.granting import Chosen, chosen_provisioner
+
+    authority = trust.chosen_authority(given)
+    provisioner = chosen_provisioner(authority, Chosen.of(given), flags.hinted_kind(given))
+    if provisioner is not None and provisioner.kind == "ACME":
+        from troth.cli.ordering import order_for_request, place_of_provisioner
+
+        return order_for_request(place_of_provisioner(authority, provisioner.name), request, given)
+    return _sign(authority, request, _own_token(authority, provisioner, request, given), given)
+
+
+def _sign(authority: "Authority", request: "CertificateSigningRequest", token: str, given: dict[str, Any]) -> "Chain":
+    from troth.cli.granting import explained, given_token
+    from troth.client.transport import RefusedError
+    from troth.host.clock import now
+    from troth.x509.requests import request_to_pem
+
     try:
-        chain = authority.sign(
+        return authority.sign(
             request_to_pem(request),
-            token.strip(),
+            token,
             not_before=given["not_before"],
             not_after=given["not_after"],
             template_data=flags.template_data(given["sets"], given["set_file"]),
         )
     except RefusedError as error:
-        raise explained(error, view, now()) from error
-    if spki_of(chain.leaf) != spki_of(request):
-        raise NotAnAuthorityError(f"{authority.url} answered with a certificate for another key")
-    write_file(Path(crt_file), chain.pem.encode())
-    announce("Certificate", crt_file)
+        raise explained(error, given_token(token), now()) from error
 
 
 def _check_subject(request: "CertificateSigningRequest", subject: str, sans: tuple[str, ...]) -> None:
@@ -82,7 +117,12 @@ def _check_subject(request: "CertificateSigningRequest", subject: str, sans: tup
         raise UsageError(f"the request's common name is not the token's: expected {subject!r}, got {name!r}", hint=hint)
 
 
-def _own_token(authority: Any, request: "CertificateSigningRequest", given: dict[str, Any]) -> str:
+def _own_token(
+    authority: "Authority",
+    provisioner: "Provisioner | None",
+    request: "CertificateSigningRequest",
+    given: dict[str, Any],
+) -> str:
     """Sign a token that is good for exactly this request."""
     from troth.cli.granting import Chosen, signing_key
     from troth.client.enroll import root_fingerprint
@@ -96,7 +136,7 @@ def _own_token(authority: Any, request: "CertificateSigningRequest", given: dict
     subject = common_name(request.subject) or (sans[0] if sans else "")
     if not subject:
         raise UsageError("the request names nobody: expected a common name or an alternative name")
-    signer = signing_key(authority, Chosen.of(given))
+    signer = signing_key(authority, Chosen.of(given), provisioner)
     sha = root_fingerprint(authority.roots)
     claims = request_claims(subject, list(dict.fromkeys(sans)), sha, confirmation=request_fingerprint(request))
     return sign_token(signer, sign_audience(authority.url), subject, validity(now()), claims)

@@ -13,6 +13,7 @@ from troth.client.provisioners import (
     Provisioner,
     SigningKey,
     certificate_provisioners,
+    enrolling,
     matching,
     open_key,
 )
@@ -50,8 +51,27 @@ def read_password(path: str, question: str) -> bytes:
     return ask_password(question, otherwise="pass it with --provisioner-password-file FILE")
 
 
-def signing_key(authority: Authority, chosen: Chosen) -> SigningKey | CertifiedKey:
-    """Pick a provisioner and open its key, asking where flags leave it open and there is a terminal.
+def chosen_provisioner(authority: Authority, chosen: Chosen, hinted: str = "") -> Provisioner | None:
+    """The provisioner to enrol with, asking where flags leave it open; None where a certificate's key signs.
+
+    `hinted` is the kind of provisioner that a command's other flags speak for; a password speaks for JWK.
+
+    Raises:
+        ProvisionerError: none fits.
+        TerminalError: several fit, and there is nobody to ask.
+    """
+    if chosen.x5c_cert or chosen.x5c_key or chosen.x5c_chain:
+        return None
+    hinted = hinted or ("JWK" if chosen.password_file or chosen.key_file else "")
+    one = _pick(enrolling(authority.provisioners(), chosen.provisioner, chosen.kid, hinted))
+    announce("Provisioner", _described(one))
+    return one
+
+
+def signing_key(
+    authority: Authority, chosen: Chosen, provisioner: Provisioner | None = None
+) -> SigningKey | CertifiedKey:
+    """Open the key of a JWK provisioner, picked here unless one is given.
 
     With ``--x5c-cert`` the key is a certificate's, and the provisioner one that takes such.
 
@@ -61,8 +81,9 @@ def signing_key(authority: Authority, chosen: Chosen) -> SigningKey | CertifiedK
     """
     if chosen.x5c_cert or chosen.x5c_key or chosen.x5c_chain:
         return _certified_key(authority, chosen)
-    provisioner = _pick(matching(authority.token_provisioners(), chosen.provisioner, chosen.kid))
-    announce("Provisioner", f"{provisioner.name} ({provisioner.kind}) [kid: {provisioner.kid}]")
+    if provisioner is None:
+        provisioner = _pick(matching(authority.token_provisioners(), chosen.provisioner, chosen.kid))
+        announce("Provisioner", _described(provisioner))
     if chosen.key_file:
         return _key_of_file(provisioner, chosen)
     encrypted = provisioner.encrypted_key or authority.encrypted_key(provisioner.kid)
@@ -93,9 +114,13 @@ def _certified_key(authority: Authority, chosen: Chosen) -> CertifiedKey:
 def _pick(found: Sequence[Provisioner]) -> Provisioner:
     if len(found) == 1:
         return found[0]
-    names = [f"{one.name} ({one.kind}) [kid: {one.kid}]" for one in found]
     hint = "choose one with --provisioner or --kid: " + "; ".join(one.name for one in found)
-    return found[choose(WHICH, names, otherwise=hint)]
+    return found[choose(WHICH, [_described(one) for one in found], otherwise=hint)]
+
+
+def _described(one: Provisioner) -> str:
+    label = {"JWK": f" [kid: {one.kid}]", "OIDC": f" [client: {one.kid}]"}.get(one.kind, "")
+    return f"{one.name} ({one.kind}){label}"
 
 
 def _key_of_file(provisioner: Provisioner, chosen: Chosen) -> SigningKey:

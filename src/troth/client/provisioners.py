@@ -1,7 +1,7 @@
 """The provisioners an authority lists, as far as a client needs them: who can sign tokens, and with which key."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.x509 import Certificate
@@ -18,12 +18,13 @@ class ProvisionerError(ClientError):
 
 @dataclass(frozen=True, slots=True)
 class Provisioner:
-    """A JWK provisioner: its name, its key's id, and the encrypted key when the authority hands it out."""
+    """A provisioner to enrol with: its name, its key's id (OIDC: the client's id), and what else a kind is known by."""
 
     name: str
     kid: str
     encrypted_key: str = ""
     kind: str = "JWK"
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,42 @@ def matching(provisioners: Sequence[Provisioner], name: str = "", kid: str = "")
     raise ProvisionerError(
         f"no JWK provisioner with {wanted}: the authority has {known}", hint="run: troth ca provisioner list"
     )
+
+
+# How one enrols with provisioners of the other kinds.
+_ELSEWHERE = {
+    "X5C": "it takes a certificate: --x5c-cert FILE --x5c-key FILE",
+    "K8SSA": "it takes the token of a service account: troth ca certificate ... --k8ssa-token-path FILE",
+}
+
+
+def enrolling(
+    entries: Sequence[Mapping[str, Any]], name: str = "", kid: str = "", hinted: str = ""
+) -> list[Provisioner]:
+    """The provisioners of kind JWK, OIDC and ACME that fit; `hinted` is the kind that other flags speak for.
+
+    Raises:
+        ProvisionerError: none fits.
+    """
+    known = [one for one in map(_enrolling, entries) if one is not None]
+    found = [one for one in known if (not name or one.name == name) and (not kid or one.kid == kid)]
+    if len(found) != 1 and hinted:
+        found = [one for one in found if one.kind == hinted]
+    if found:
+        return found
+    other = next((one for one in entries if name and one.get("name") == name), None)
+    kind = str(other.get("type", "")).upper() if other else ""
+    if kind and kind not in ("JWK", "OIDC", "ACME"):
+        hint = _ELSEWHERE.get(kind, "pass a token with --token")
+        raise ProvisionerError(f"provisioner {name!r} is of type {kind}, which signs no tokens here", hint=hint)
+    return matching([one for one in known if one.kind == "JWK"], name, kid)
+
+
+def _enrolling(entry: Mapping[str, Any]) -> Provisioner | None:
+    kind, name = str(entry.get("type", "")).upper(), str(entry.get("name", ""))
+    if kind == "OIDC":
+        return Provisioner(name, str(entry.get("clientID", "")), kind=kind, details=entry)
+    return Provisioner(name, "", kind=kind) if kind == "ACME" else parse_provisioner(entry)
 
 
 def open_key(provisioner: Provisioner, encrypted_key: str, password: bytes) -> SigningKey:

@@ -55,12 +55,23 @@ class Address:
 
     host: str
     port: int
+    plain: bool = False
 
     @property
     def url(self) -> str:
-        """``https://host`` or ``https://host:port``; IPv6 in brackets; the port left out when it is 443."""
+        """``https://host`` or ``https://host:port``; IPv6 in brackets; the scheme's own port left out."""
+        scheme, own = ("http", 80) if self.plain else ("https", DEFAULT_PORT)
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"https://{host}" if self.port == DEFAULT_PORT else f"https://{host}:{self.port}"
+        return f"{scheme}://{host}" if self.port == own else f"{scheme}://{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status, headers with lower-case names, and body of an exchange."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,23 +169,57 @@ def call(
         UnreachableError, UntrustedError, NotAnAuthorityError, RefusedError: see each.
     """
     data = None if body is None else json.dumps(body).encode()
-    sent = {"User-Agent": f"troth/{__version__}", "X-Request-Id": str(uuid.uuid4()), **(headers or {})}
+    sent = {"X-Request-Id": str(uuid.uuid4()), **(headers or {})}
     if data is not None:
         sent["Content-Type"] = "application/json"
     elif method == "POST":
         sent["Content-Length"] = "0"
+    answer = exchange(address, context, method, path, data, sent, timeout)
+    return _understood(address, answer.status, path, answer.body)
+
+
+def exchange(
+    address: Address,
+    context: ssl.SSLContext | None,
+    method: str,
+    target: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+    timeout: float = TIMEOUT_SECONDS,
+) -> Answer:
+    """One HTTP exchange over a fresh connection; redirections are answers like others.
+
+    Args:
+        address: the server.
+        context: whom to trust, and what to present; None speaks plain HTTP.
+        method: HTTP method.
+        target: path and query.
+        body: sent as it is.
+        headers: besides the User-Agent.
+        timeout: seconds for the whole exchange, name look-up excepted.
+
+    Raises:
+        UnreachableError, UntrustedError, NotAnAuthorityError: see each.
+    """
+    sent = {"User-Agent": f"troth/{__version__}", **headers}
     with _connected(address, context, timeout) as connection:
-        connection.request(method, path, data, sent)
+        connection.request(method, target, body, sent)
         response = connection.getresponse()
         answer = response.read(MAX_ANSWER_BYTES + 1)
     if len(answer) > MAX_ANSWER_BYTES:
         raise NotAnAuthorityError(f"{address.url} answered with more than {MAX_ANSWER_BYTES} bytes")
-    return _understood(address, response.status, path, answer)
+    return Answer(response.status, {name.lower(): value for name, value in response.getheaders()}, answer)
 
 
 @contextlib.contextmanager
-def _connected(address: Address, context: ssl.SSLContext, timeout: float) -> Iterator[http.client.HTTPSConnection]:
-    connection = http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
+def _connected(
+    address: Address, context: ssl.SSLContext | None, timeout: float
+) -> Iterator[http.client.HTTPConnection]:
+    connection = (
+        http.client.HTTPConnection(address.host, address.port, timeout=timeout)
+        if context is None
+        else http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
+    )
     # A socket's time-out starts anew with every byte; the timer bounds the whole exchange.
     late = threading.Event()
     timer = threading.Timer(timeout, _interrupt, (connection, late))
@@ -193,7 +238,7 @@ def _connected(address: Address, context: ssl.SSLContext, timeout: float) -> Ite
         connection.close()
 
 
-def _interrupt(connection: http.client.HTTPSConnection, late: threading.Event) -> None:
+def _interrupt(connection: http.client.HTTPConnection, late: threading.Event) -> None:
     late.set()
     with contextlib.suppress(OSError, AttributeError):
         connection.sock.shutdown(socket.SHUT_RDWR)
@@ -249,11 +294,11 @@ def _understood(address: Address, status: int, path: str, answer: bytes) -> dict
         raise NotAnAuthorityError(what, hint="check the CA URL")
     if status >= 400:
         message = str(value.get("message") or value.get("detail") or f"status {status}")
-        raise RefusedError(_printable(message), status)
+        raise RefusedError(printable(message), status)
     return value
 
 
-def _printable(message: str) -> str:
+def printable(message: str) -> str:
     """The other side's words for a terminal: one line, no control characters, no final full stop."""
     line = "".join(c if c.isprintable() else " " for c in message[:2000]).strip().removesuffix(".")
     return line[:1].lower() + line[1:]
