@@ -114,6 +114,11 @@ class Served:
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
+        # The workers are nobody's children that we could wait for; one that still listens would be taken for the next.
+        with contextlib.suppress(ConnectionRefusedError):
+            while True:
+                with contextlib.suppress(ConnectionResetError), socket.create_connection(("127.0.0.1", self.port), 1):
+                    time.sleep(0.01)
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""

@@ -1,10 +1,13 @@
 """Webhooks: what they are told and how it is signed, what their data and verdicts do, and what their failures do."""
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
 import os
+import re
+import signal
 import ssl
 import threading
 import time
@@ -19,7 +22,8 @@ from cryptography import x509
 
 from tests.rig.authority import Served, founded
 from tests.rig.pki import Pki
-from tests.server.calls import KEY, Answer, call
+from tests.server.calls import KEY, Answer, call, sign
+from troth.x509.keys import private_key_to_pem
 from troth.x509.requests import create_request, request_to_pem
 
 NAME = "www.example.com"
@@ -35,15 +39,33 @@ class Hook:
     port: int = 0
     answers: list[tuple[int, Any]] = field(default_factory=list)
     told: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+    shown: list[bytes | None] = field(default_factory=list)
+    tls: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+
+    def demand(self, roots: Path) -> None:
+        """A client certificate below these roots, from every connection to come."""
+        self.tls.load_verify_locations(roots)
+        self.tls.verify_mode = ssl.CERT_REQUIRED
 
 
 @pytest.fixture
 def hook(tmp_path: Path) -> Iterator[Hook]:
     noted = Hook()
+    pair = Pki(tmp_path / "web").leaf("127.0.0.1")
+    noted.tls.load_cert_chain(pair.certificate, pair.key)
+    with listening(noted):
+        yield noted
+
+
+@contextlib.contextmanager
+def listening(noted: Hook) -> Iterator[None]:
+    """The web server, for as long."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert isinstance(self.connection, ssl.SSLSocket)
+            noted.shown.append(self.connection.getpeercert(True))
             noted.told.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
             status, answer = noted.answers.pop(0) if len(noted.answers) > 1 else noted.answers[0]
             text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
@@ -55,15 +77,12 @@ def hook(tmp_path: Path) -> Iterator[Hook]:
         def log_message(self, *_: object) -> None:
             pass
 
-    pair = Pki(tmp_path / "web").leaf("127.0.0.1")
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pair.certificate, pair.key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.socket = noted.tls.wrap_socket(server.socket, server_side=True)
     noted.port = server.server_port
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    yield noted
+    yield
     server.shutdown()
     server.server_close()
 
@@ -115,7 +134,7 @@ def test_an_enriching_webhook_gives_data_to_the_template_and_knows_who_asks(
     request = x509.load_der_x509_csr(base64.b64decode(told["x509CertificateRequest"]["raw"]))
     assert request.is_signature_valid
     assert "ott" not in body.decode()
-    assert "eyJ" not in body.decode()  # nor a token under another name
+    assert not re.search(r"eyJ[\w-]+\.eyJ", body.decode())  # nor a token under another name
 
 
 def test_an_authorizing_webhook_sees_the_certificate_and_may_refuse_it(
@@ -176,6 +195,59 @@ def test_a_webhook_whose_certificate_is_not_trusted_is_not_told_anything(
     assert "CERTIFICATE_VERIFY_FAILED" in served.log
 
 
+def test_a_webhook_that_demands_a_client_certificate_is_shown_the_authority_s_own(
+    served: Served, hook: Hook, tmp_path: Path
+) -> None:
+    hook.answers = [(200, {"allow": True})]
+    hook.demand(served.root)
+    configured(served, tmp_path, one(hook, "AUTHORIZING"))
+    assert asking(served)[0] == 201, served.log
+    assert hook.shown[0] is not None
+    shown = x509.load_der_x509_certificate(hook.shown[0])
+    assert shown.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value == "Step Online CA"
+    assert shown == x509.load_pem_x509_certificate(ssl.get_server_certificate(("127.0.0.1", served.port)).encode())
+
+
+def test_a_webhook_without_client_authentication_is_shown_none(served: Served, hook: Hook, tmp_path: Path) -> None:
+    hook.answers = [(200, {"allow": True})]
+    hook.tls.load_verify_locations(served.root)
+    hook.tls.verify_mode = ssl.CERT_OPTIONAL
+    anonymous = {**one(hook, "AUTHORIZING", "nobody"), "disableTLSClientAuth": True}
+    configured(served, tmp_path, anonymous, one(hook, "AUTHORIZING"))
+    assert asking(served)[0] == 201, served.log
+    assert [shown is not None for shown in hook.shown] == [False, True]
+    hook.demand(served.root)
+    status, answer = asking(served)
+    assert (status, answer["message"]) == (403, "webhook nobody cannot be asked; the log of the authority says why")
+
+
+def test_after_a_reload_a_webhook_is_still_shown_a_certificate(served: Served, hook: Hook, tmp_path: Path) -> None:
+    hook.answers = [(200, {"allow": True})]
+    hook.demand(served.root)
+    configured(served, tmp_path, one(hook, "AUTHORIZING"))
+    assert asking(served)[0] == 201
+    assert served.process is not None
+    served.process.send_signal(signal.SIGHUP)
+    until = time.monotonic() + 10
+    while "configuration reloaded" not in served.log and time.monotonic() < until:
+        time.sleep(0.05)
+    assert asking(served)[0] == 201, served.log
+    assert hook.shown[0] != hook.shown[1]
+
+
+def test_a_webhook_whose_certificate_is_of_this_authority_is_trusted(served: Served, tmp_path: Path) -> None:
+    served.start()
+    status, answer = sign(served, "127.0.0.1")
+    assert (status, served.stop()) == (201, 0)
+    (tmp_path / "own.pem").write_bytes("".join(answer["certChain"]).encode() + private_key_to_pem(KEY))
+    own = Hook(answers=[(200, {"allow": True})])
+    own.tls.load_cert_chain(tmp_path / "own.pem")
+    with listening(own):
+        time.sleep(1.1)
+        configured(served, tmp_path, one(own, "AUTHORIZING"))
+        assert asking(served)[0] == 201, served.log
+
+
 def test_webhooks_of_other_kinds_and_for_ssh_are_not_asked(served: Served, hook: Hook, tmp_path: Path) -> None:
     hook.answers = [(200, {"allow": False})]
     other = {**one(hook, "AUTHORIZING", "ssh"), "certType": "SSH"}
@@ -191,6 +263,7 @@ def test_webhooks_of_other_kinds_and_for_ssh_are_not_asked(served: Served, hook:
         ("url", "https://host/{{ nosuch }}", 'function "nosuch" not defined'),
         ("kind", "GUESSING", "expected ENRICHING or AUTHORIZING"),
         ("name", "", "expected a text"),
+        ("disableTLSClientAuth", "no", "expected true or false"),
     ],
 )
 def test_a_malformed_webhook_keeps_the_authority_from_starting(

@@ -49,6 +49,7 @@ class Webhook:
     address: Template
     identifier: str = ""
     secrets: Secrets = Secrets()
+    shows_certificate: bool = True
 
     def headers(self, body: bytes) -> dict[str, str]:
         """What goes with a body: who asks, signed."""
@@ -97,8 +98,10 @@ def _webhook(raw: Mapping[str, Any], secrets: Mapping[str, Secrets], where: str)
         raise ConfigurationError(f"{where}.url: {error.message}") from error
     if kind in OTHERS or scope not in ("ALL", "X509"):
         return None
-    name = raw["name"]
-    return Webhook(name, kind, address, str(raw.get("id") or ""), secrets.get(name, Secrets()))
+    name, anonymous = raw["name"], raw.get("disableTLSClientAuth") or False
+    if not isinstance(anonymous, bool):
+        raise ConfigurationError(f"{where}.disableTLSClientAuth: expected true or false, got {anonymous!r}")
+    return Webhook(name, kind, address, str(raw.get("id") or ""), secrets.get(name, Secrets()), not anonymous)
 
 
 def parse_secrets(raw: object, where: str) -> dict[str, Secrets]:

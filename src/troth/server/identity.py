@@ -9,7 +9,14 @@ from typing import NamedTuple
 from troth.errors import TrothError
 from troth.host import clock
 from troth.server.state import Loaded
-from troth.server.tls import ServerCertificate, create_context, install, issue_server_certificate, set_options
+from troth.server.tls import (
+    ServerCertificate,
+    create_client_context,
+    create_context,
+    install,
+    issue_server_certificate,
+    set_options,
+)
 
 # A machine that slept wakes with timers that did not count.
 LAST_MOMENT = timedelta(minutes=1)
@@ -32,6 +39,7 @@ class Identity:
 
     def __init__(self, loaded: Loaded, now: Callable[[], datetime] = clock.now) -> None:
         self._now = now
+        self._outward: dict[bool, ssl.SSLContext] = {}
         self._shown = self.prepare(loaded)
         self.first = self._shown.context
         self.first.sni_callback = self._choose
@@ -40,6 +48,14 @@ class Identity:
     def certificate(self) -> ServerCertificate:
         """The one that is shown from now on."""
         return self._shown.certificate
+
+    def outward(self, shows_certificate: bool) -> ssl.SSLContext:
+        """To ask webhooks: as ourselves, with the certificate of today, or as nobody."""
+        self._refresh()
+        if shows_certificate not in self._outward:
+            certificate = self.certificate if shows_certificate else None
+            self._outward[shows_certificate] = create_client_context(self._shown.loaded.authority, certificate)
+        return self._outward[shows_certificate]
 
     def prepare(self, loaded: Loaded) -> Shown:
         """A new certificate, and the trust of a configuration; nothing is shown yet.
@@ -55,6 +71,7 @@ class Identity:
     def adopt(self, shown: Shown) -> None:
         """Show what was prepared."""
         self._shown = shown
+        self._outward.clear()
         set_options(self.first, dict(shown.loaded.configuration.tls_options))
 
     def renew(self) -> None:
@@ -67,7 +84,10 @@ class Identity:
 
     def _choose(self, connection: ssl.SSLObject, _name: str | None, _first: ssl.SSLContext) -> None:
         """OpenSSL asks for every connection, also of a client that names no server."""
+        self._refresh()
+        connection.context = self._shown.context
+
+    def _refresh(self) -> None:
         if self.certificate.not_after - self._now() < LAST_MOMENT:
             with contextlib.suppress(TrothError, OSError, ValueError):  # the timer tries again, and logs
                 self.renew()
-        connection.context = self._shown.context

@@ -90,12 +90,12 @@ class _Process:
         self._listening = listening
         self._reports = reports
         self._log = listening.log
-        self._service = Service(listening.loaded, store, listening.log)
+        self._identity = Identity(listening.loaded)
+        self._service = Service(listening.loaded, store, listening.log, self._identity)
         self._store = store
         self._stop = asyncio.Event()
         self._renewal: asyncio.TimerHandle | None = None
         self._sweep = Sweep()
-        self._identity = Identity(listening.loaded)
         self._schedule()
 
     async def run(self, beat: float | None) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import ssl
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -21,6 +22,7 @@ from troth.ca.certified import RENEWAL_ISSUER, authorize_renewal
 from troth.ca.profile import check_key
 from troth.ca.provisioners import Grant
 from troth.host import clock
+from troth.server.identity import Identity
 from troth.server.lists import list_name, publish
 from troth.server.log import Log
 from troth.server.messages import parse_rekey, parse_revoke, parse_sign
@@ -39,10 +41,11 @@ SERIALS_AT_ONCE = 64
 class Service:
     """One authority with its database; the authority is replaced when the configuration is read again."""
 
-    def __init__(self, loaded: Loaded, store: Store, log: Log | None = None) -> None:
+    def __init__(self, loaded: Loaded, store: Store, log: Log | None = None, identity: Identity | None = None) -> None:
         self.store = store
         self._commit = GroupCommit(store)
         self._random = b""
+        self._identity = identity
         self._log = log
         self._providers = Providers(log)
         self.replace(loaded)
@@ -74,7 +77,7 @@ class Service:
             if not hooks:
                 issued = self.authority.issue(grant, request, message.wish, serial, now, said)
             else:
-                asking = Asking(hooks, grant, request.csr, now, self._log)
+                asking = Asking(hooks, grant, request.csr, now, self._log, self._outward)
                 authority, said["Webhooks"] = self.authority, await asking.enrich()
                 issued = authority.issue(grant, request, message.wish, serial, now, said)
                 await asking.authorize(issued.der)
@@ -82,6 +85,11 @@ class Service:
             await self._commit.record(Change(token=token))
             raise
         return await self._deliver(issued, token)
+
+    def _outward(self, shows_certificate: bool) -> ssl.SSLContext:
+        if self._identity is None:  # nothing is served here, and nobody was shown a certificate yet
+            self._identity = Identity(self.loaded)
+        return self._identity.outward(shows_certificate)
 
     async def _authorize(self, text: str, purpose: str, now: datetime) -> Grant:
         """As `Authority.authorize`, with what others publish at hand, and no revoked certificate speaking for a token.

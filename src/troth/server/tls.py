@@ -77,6 +77,18 @@ def create_context(authority: Authority, options: dict[str, Any]) -> ssl.SSLCont
     return context
 
 
+def create_client_context(authority: Authority, certificate: ServerCertificate | None) -> ssl.SSLContext:
+    """To ask others over TLS: trusted are the system's roots (or those of SSL_CERT_FILE) and the authority's own.
+
+    The certificate, if any, is shown to servers that ask for one.
+    """
+    context = ssl.create_default_context()
+    context.load_verify_locations(cadata=bundle_to_pem(list(authority.roots)))
+    if certificate is not None:
+        install(context, certificate)
+    return context
+
+
 def set_options(context: ssl.SSLContext, options: dict[str, Any]) -> None:
     """Versions and cipher suites for the connections to come."""
     context.minimum_version = _VERSIONS[options["minVersion"]]

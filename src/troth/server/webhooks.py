@@ -1,7 +1,8 @@
 """Asking webhooks over HTTPS: ten seconds each, one more attempt after a failure, no redirections."""
 
 import asyncio
-from collections.abc import Iterable
+import ssl
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +29,8 @@ TIMEOUT_SECONDS = 10.0
 PAUSE_SECONDS = 1.0
 MAX_ANSWER_BYTES = 1024 * 1024
 ATTEMPTS = 2
+# How to speak TLS to a webhook: showing our certificate, or not.
+Outward = Callable[[bool], ssl.SSLContext]
 
 
 def load_webhooks(provisioners: Iterable[Provisioner], settings: Settings) -> dict[str, tuple[Webhook, ...]]:
@@ -57,12 +60,14 @@ class Asking:
         request: x509.CertificateSigningRequest,
         now: datetime,
         log: Log | None,
+        outward: Outward,
     ) -> None:
         self._hooks = tuple(hooks)
         self._grant = grant
         self._request = request
         self._now = now
         self._log = log
+        self._outward = outward
 
     async def enrich(self) -> dict[str, Any]:
         """The data of every enriching webhook, by name.
@@ -92,7 +97,8 @@ class Asking:
         try:
             url = hook.address.execute(address_data(self._grant, self._request), self._now)
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                answer = await _post(url, body, hook.headers(body))
+                tls = self._outward(hook.shows_certificate)
+                answer = await _post(url, body, hook.headers(body), tls)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError, TemplateError) as error:
             if self._log is not None:
                 self._log.failure(
@@ -102,9 +108,9 @@ class Asking:
         return parse_answer(hook, answer)
 
 
-async def _post(url: str, body: bytes, headers: dict[str, str]) -> bytes:
-    # Trusted are the roots of the system, or those of SSL_CERT_FILE; proxies are those of the environment.
-    async with aiohttp.ClientSession(trust_env=True) as session:
+async def _post(url: str, body: bytes, headers: dict[str, str], tls: ssl.SSLContext) -> bytes:
+    # Proxies are those of the environment.
+    async with aiohttp.ClientSession(trust_env=True, connector=aiohttp.TCPConnector(ssl=tls)) as session:
         for attempt in range(ATTEMPTS):
             last = attempt == ATTEMPTS - 1
             try:

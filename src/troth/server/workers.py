@@ -111,17 +111,18 @@ def _bind_plain(configuration: Configuration, count: int) -> Sequence[socket.soc
 
 
 def bind(host: str, port: int, count: int, member: str = "address") -> list[socket.socket]:
-    """Listening sockets, one a process. With several, the port is first taken alone, so that it is nobody else's.
+    """Listening sockets, one a process. With several, the port is first bound alone, so that it is nobody else's.
+
+    That first one does not listen: who connected to it would be cut off again.
 
     Raises:
         ServerError: the address is taken or not ours.
     """
     family = socket.AF_INET6 if ":" in host or (not host and socket.has_dualstack_ipv6()) else socket.AF_INET
     try:
-        first = _socket(family, host, port, shared=False)
         if count == 1:
-            return [first]
-        first.close()
+            return [_socket(family, host, port, shared=False)]
+        _socket(family, host, port, shared=False, listens=False).close()
         return [_socket(family, host, port, shared=True) for _ in range(count)]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
@@ -131,7 +132,7 @@ def bind(host: str, port: int, count: int, member: str = "address") -> list[sock
         ) from error
 
 
-def _socket(family: socket.AddressFamily, host: str, port: int, *, shared: bool) -> socket.socket:
+def _socket(family: socket.AddressFamily, host: str, port: int, *, shared: bool, listens: bool = True) -> socket.socket:
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -140,7 +141,8 @@ def _socket(family: socket.AddressFamily, host: str, port: int, *, shared: bool)
         if family == socket.AF_INET6:
             one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, int(bool(host)))
         one.bind((host, port))
-        one.listen(1024)
+        if listens:
+            one.listen(1024)
         one.setblocking(False)
     except BaseException:
         one.close()
