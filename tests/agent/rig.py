@@ -67,6 +67,8 @@ class SimulatedProxy:
         self.calls: list[str] = []
         self.before: Checkpoint = lambda _: None
         self.up = True
+        self.following: set[str] = set()
+        self.closed = ""
 
     def fail(self, kind: str, *reasons: str) -> None:
         """The next calls of this kind fail for these reasons; an empty one succeeds."""
@@ -88,8 +90,16 @@ class SimulatedProxy:
         self.load()
         return "workers serve"
 
+    def follows(self, name: str) -> bool:
+        return name in self.following
+
+    def refusal(self, key: Path) -> str:
+        return self.closed
+
     def prove(self, name: str, facts: Facts, timeout: float) -> Proof:
         self._call("prove", ProofError)
+        if name in self.following:
+            self.load()
         if self.shown.get(name) != facts.serial:
             raise ProofError(f"nginx shows serial {self.shown.get(name)}, expected serial {facts.serial}")
         return Proof("witness", f"nginx showed serial {facts.serial}")

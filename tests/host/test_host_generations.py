@@ -1,6 +1,7 @@
 """Generations of an identity: a reader meets a whole pair at any moment, whatever is killed; the current one stays."""
 
 import errno
+import grp
 import os
 import subprocess
 import sys
@@ -239,3 +240,42 @@ def test_a_directory_in_the_way_of_the_link_is_an_error_with_its_path(generation
     with pytest.raises(FileError, match=str(generations.link)):
         generations.switch(number)
     assert left_over(generations) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives keys to any group")
+def test_keys_get_their_group_and_a_current_one_is_mended(tmp_path: Path) -> None:
+    plain = Generations(tmp_path)
+    plain.switch(plain.stage(Material(b"c", b"k", b"t")))
+    shared = Generations(tmp_path, 0o640, "daemon")
+    group = grp.getgrnam("daemon").gr_gid
+    shared.settle()
+    status = (shared.link / KEY).stat()
+    assert (status.st_gid, status.st_mode & 0o777) == (group, 0o640)
+    status = (shared.path(shared.stage(Material(b"c", b"k", b"t"))) / KEY).stat()
+    assert (status.st_gid, status.st_mode & 0o777) == (group, 0o640)
+
+
+def test_a_group_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    generations = Generations(tmp_path, 0o640, "no-such-group")
+    with pytest.raises(FileError, match="there is no group 'no-such-group'"):
+        generations.stage(Material(b"c", b"k", b"t"))
+    assert generations.numbers() == []
+
+
+def test_young_generations_may_rest(tmp_path: Path) -> None:
+    generations = Generations(tmp_path)
+    for _ in range(KEPT + 3):
+        generations.switch(generations.stage(Material(b"c", b"k", b"t")))
+    generations.tidy(resting=60)
+    assert len(generations.numbers()) == KEPT + 3
+    generations.tidy()
+    assert len(generations.numbers()) == KEPT
+
+
+def test_trust_that_stays_keeps_its_date(tmp_path: Path) -> None:
+    generations = Generations(tmp_path)
+    generations.switch(generations.stage(Material(b"c", b"k", b"t")))
+    os.utime(generations.link / TRUST, (1_000_000, 1_000_000))
+    same, other = (generations.path(generations.stage(Material(b"c", b"k", trust))) for trust in (b"t", b"u"))
+    assert (same / TRUST).stat().st_mtime == 1_000_000
+    assert (other / TRUST).stat().st_mtime > 1_000_000

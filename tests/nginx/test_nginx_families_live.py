@@ -72,8 +72,8 @@ class Bench:
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
 
     def identity(self, name: str) -> Identity:
-        paths = [str(self.pki.directory / file) for file in (f"{name}.crt", f"{name}.key", "ca.crt")]
-        return Identity(name, *paths)
+        base = self.pki.directory
+        return Identity(name, str(base / f"{name}.crt"), str(base / f"{name}.key"), str(base / "ca.crt"))
 
     def plan(self, *wanted: Declaration, guards: tuple[ClientAuth, ...] = ()) -> Plan:
         identities = list(dict.fromkeys(one.identity for one in wanted))

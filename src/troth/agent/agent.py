@@ -5,13 +5,14 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from troth.agent import schedule
 from troth.agent.config import Config, Identity
 from troth.agent.issuer import Issuer
 from troth.agent.log import Log
 from troth.agent.proxy import Proxy
-from troth.agent.rotation import Checkpoint, Now, Result, Rotator, current_digest, current_facts
+from troth.agent.rotation import Checkpoint, Now, Result, Rotator, current_digest, current_facts, generations_of
 from troth.agent.state import IdentityState, read_states, write_states
 from troth.errors import TrothError
 from troth.host import clock
@@ -71,6 +72,11 @@ class Agent:
             results = await asyncio.to_thread(self._rotator.recover, renewed)
         for result in results:
             self._note(result, "interrupted rotation")
+        for identity in renewed:
+            try:
+                generations_of(identity).settle()
+            except TrothError as error:
+                self._log.error(error.message, identity=identity.name)
         for identity in self.config.identities:
             self._plan(identity)
             if not identity.renewed:
@@ -120,7 +126,9 @@ class Agent:
         results = []
         if changed or (state.failures and self._now() >= self._again.get(identity.name, self._now())):
             async with self._turn:
-                results = [await asyncio.to_thread(self._rotator.redeploy, identity)]
+                same = _trust(digest) == _trust(self._known.get(identity.name, "")) and state.failures == 0
+                redeploy = partial(self._rotator.redeploy, identity, trusts_others=not same)
+                results = [await asyncio.to_thread(redeploy)]
             self._note(results[0], "own files")
             failures = self.states[identity.name].failures
             self._again[identity.name] = schedule.retry(failures, self._now(), None, self._dice()).at
@@ -197,6 +205,11 @@ class Agent:
             write_states(self.config.state, self.states)
         except TrothError as error:
             self._log.error("state cannot be written", error=error.message)
+
+
+def _trust(digest: str) -> str:
+    """The part of `current_digest` that stands for the trusted certificates."""
+    return digest.rpartition("-")[2]
 
 
 def failed(results: Sequence[Result]) -> list[Result]:

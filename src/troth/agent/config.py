@@ -18,13 +18,13 @@ from troth.nginx.client_headers import is_header_name
 
 _AGENT = ("state", "log", "renew-at", "proof-timeout")
 _NGINX = ("binary", "conf", "prefix", "include-dir", "reload")
-_IDENTITY = ("name", "subject", "sans", "dir", "ca", "certificate", "key", "trust", "kty", "mode")
+_IDENTITY = ("name", "subject", "sans", "dir", "ca", "certificate", "key", "trust", "kty", "mode", "group")
 _CA = ("url", "provisioner", "password-file", "token-file", "fingerprint", "root", "not-after")
 _LOCATION = ("server", "path", "identity", "upstream", "name", "mode", "report")
 _STREAM = ("listen", "identity", "upstream", "name", "mode", "report")
 _CLIENT_AUTH = ("server", "trust", "mode", "depth", "headers")
 _UPSTREAMS = ("https", "grpcs", "suwsgi")
-MODES = ("static",)
+MODES = ("static", "variable", "auto")
 
 
 class ConfigError(AgentError):
@@ -58,6 +58,7 @@ class Identity:
     trust_file: Path | None = None
     kty: str = "EC"
     key_mode: int = 0o600
+    group: str = ""
 
     @property
     def renewed(self) -> bool:
@@ -325,6 +326,7 @@ class _Reader:
             self._source(table["ca"], where),
             kty=self.choice(table, "kty", ("EC", "RSA", "OKP"), where),
             key_mode=self._mode(table, where),
+            group=self.text(table, "group", where),
         )
 
     def _own_files(self, table: Mapping[str, Any], name: str, where: str) -> Identity:
@@ -332,14 +334,14 @@ class _Reader:
         for key, path in zip(("certificate", "key", "trust"), paths, strict=True):
             if path is None:
                 raise self.fail(f"{key} {where} is missing: expected ca and dir, or certificate, key and trust")
-        for key in ("dir", "sans", "kty", "mode"):
+        for key in ("dir", "sans", "kty", "mode", "group"):
             if key in table:
                 raise self.fail(f"{key} {where} belongs to an identity with ca: these files are kept by their owner")
         subject = self.text(table, "subject", where)
         return Identity(name, subject, (), None, None, paths[0], paths[1], paths[2])
 
     def _mode(self, table: Mapping[str, Any], where: str) -> int:
-        text = self.text(table, "mode", where) or "0600"
+        text = self.text(table, "mode", where) or ("0640" if table.get("group") else "0600")
         if not text.isdigit() or any(digit not in "01234567" for digit in text) or int(text, 8) & ~0o660:
             raise self.fail(f"mode {where} is {text!r}, expected an octal such as 0600 or 0640")
         return int(text, 8)

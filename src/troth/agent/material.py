@@ -36,6 +36,21 @@ class _Account:
     uid: int
     groups: frozenset[int]
 
+    @property
+    def name(self) -> str:
+        try:
+            return pwd.getpwuid(self.uid).pw_name
+        except KeyError:
+            return f"user {self.uid}"
+
+    @property
+    def group(self) -> str:
+        """The name of its own group."""
+        try:
+            return grp.getgrgid(pwd.getpwuid(self.uid).pw_gid).gr_name
+        except KeyError:
+            return ""
+
 
 def look_into_files(
     config: Config, places: Sequence[Place], guards: Sequence[Guard], nginx: Nginx, now: datetime
@@ -121,14 +136,33 @@ def _allowed(path: Path, account: _Account, bit: int) -> bool:
     return bool(status.st_mode & (bit << 3 if status.st_gid in account.groups else bit))
 
 
+def closed_to_workers(config: Config | None, nginx: Nginx, key: Path) -> tuple[str, str]:
+    """Why nginx's workers may not read a key, and the group that could let them; both empty where they may.
+
+    Without a configuration the running workers are meant; where none run nothing is said.
+    """
+    account = _running_account(nginx) if config is None else _workers_account(config, nginx)
+    if account is None:
+        return "", ""
+    if _may_read(key.resolve(), account):
+        return "", ""
+    shut = next((one for one in key.resolve().parents if not _passable(one, account)), None)
+    what = f"may not pass {shut}" if shut is not None else f"may not read {key}"
+    return f"nginx's workers ({account.name}) {what}", account.group
+
+
+def _passable(directory: Path, account: _Account) -> bool:
+    try:
+        return _allowed(directory, account, 1)
+    except OSError:
+        return False
+
+
 def _workers_account(config: Config, nginx: Nginx) -> _Account:
     """The running workers', else that of ``user`` or the build; a master that is not root has workers like itself."""
-    with contextlib.suppress(HostError, OSError):
-        worker = next(iter(nginx.generation().workers), None)
-        if worker is not None:
-            status = Path(f"/proc/{worker}/status").read_text()
-            fields = {line.partition(":")[0]: line.partition(":")[2].split() for line in status.splitlines()}
-            return _Account(int(fields["Uid"][1]), frozenset(map(int, (fields["Gid"][1], *fields["Groups"]))))
+    running = _running_account(nginx)
+    if running is not None:
+        return running
     if os.geteuid() != 0:
         return _Account(os.geteuid(), frozenset(os.getgroups()) | {os.getegid()})
     line = config.root.first("user")
@@ -147,6 +181,16 @@ def _workers_account(config: Config, nginx: Nginx) -> _Account:
         return _Account(entry.pw_uid, frozenset(os.getgrouplist(user, gid)))
     except KeyError:
         return _Account(-1, frozenset())
+
+
+def _running_account(nginx: Nginx) -> _Account | None:
+    with contextlib.suppress(HostError, OSError):
+        worker = next(iter(nginx.generation().workers), None)
+        if worker is not None:
+            status = Path(f"/proc/{worker}/status").read_text()
+            fields = {line.partition(":")[0]: line.partition(":")[2].split() for line in status.splitlines()}
+            return _Account(int(fields["Uid"][1]), frozenset(map(int, (fields["Gid"][1], *fields["Groups"]))))
+    return None
 
 
 def _workers_since(nginx: Nginx) -> float | None:

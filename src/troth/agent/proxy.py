@@ -5,7 +5,7 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -16,13 +16,20 @@ from cryptography import x509
 from troth.agent import AgentError
 from troth.agent.checks import Facts
 from troth.agent.config import Config
+from troth.agent.material import closed_to_workers
 from troth.host import HostError, clock
 from troth.host.files import locked, read_file
 from troth.host.http import get
 from troth.host.nginx import Nginx, find_nginx
 from troth.host.witness import Shown, Witness
 from troth.nginx.family import FAMILIES, LEVELS
-from troth.nginx.render import witness_ports
+from troth.nginx.render import (
+    CACHE_VALID_SECONDS,
+    VARIABLE_IDLE_SECONDS,
+    VARIABLE_KEEPALIVE_SECONDS,
+    is_variable,
+    witness_ports,
+)
 from troth.x509.keys import PrivateKey, generate_key
 
 POLL_SECONDS = 0.02
@@ -55,6 +62,14 @@ class Proxy(Protocol):
         """Reload and wait for new workers; says which. Raises: TrothError: the old ones go on."""
         ...
 
+    def follows(self, name: str) -> bool:
+        """Whether it reads an identity's certificate and key at each handshake, so that a rotation needs no reload."""
+        ...
+
+    def refusal(self, key: Path) -> str:
+        """Why its workers may not read a key that they are to read; empty where they may."""
+        ...
+
     def prove(self, name: str, facts: Facts, timeout: float) -> Proof:
         """Raises: ProofError: another certificate is shown than `facts`."""
         ...
@@ -70,6 +85,12 @@ class NoProxy:
         return None
 
     def reload(self) -> str:
+        return ""
+
+    def follows(self, name: str) -> bool:
+        return False
+
+    def refusal(self, key: Path) -> str:
         return ""
 
     def prove(self, name: str, facts: Facts, timeout: float) -> Proof:
@@ -115,6 +136,12 @@ class NginxProxy:
         generation = self._nginx.reload(self._command)
         return f"workers {', '.join(map(str, sorted(generation.workers)))} serve"
 
+    def follows(self, name: str) -> bool:
+        return follows(self._include_dir, name)
+
+    def refusal(self, key: Path) -> str:
+        return closed_to_workers(None, self._nginx, key)[0]
+
     def prove(self, name: str, facts: Facts, timeout: float) -> Proof:
         deadline = time.monotonic() + timeout
         for url in self._reports.get(name, ()):
@@ -124,7 +151,20 @@ class NginxProxy:
             return Proof("generation", "no location of this nginx shows the identity through troth's include yet")
         path = self._witness_dir / f"{name}.out"
         proofs = [_await_witness(path, module, port, facts, deadline) for module, port in ports.items()]
-        return min(proofs, key=lambda proof: proof.kind == "witness")
+        proof = min(proofs, key=lambda proof: proof.kind == "witness")
+        if not self.follows(name):
+            return proof
+        later = CACHE_VALID_SECONDS + VARIABLE_KEEPALIVE_SECONDS + VARIABLE_IDLE_SECONDS
+        return replace(proof, detail=f"{proof.detail}; connections that are kept end within {later} s")
+
+
+def follows(include_dir: Path, name: str) -> bool:
+    """Whether the generated files let the workers read an identity at each handshake, in every module that shows it."""
+    texts = []
+    for family in FAMILIES:
+        with contextlib.suppress(HostError):
+            texts.append(read_file(include_dir / family.identity_file(name)).decode("utf-8", "replace"))
+    return bool(texts) and all(is_variable(text) for text in texts)
 
 
 def hidden_ports(include_dir: Path, name: str) -> dict[str, int]:

@@ -20,9 +20,11 @@ from troth.agent.state import Pending, clear_pending, read_pending, write_pendin
 from troth.errors import TrothError
 from troth.host import clock
 from troth.host.files import FileError, read_file, reason
-from troth.host.generations import Generations, Material
+from troth.host.generations import KEY, TRUST, Generations, Material
 
 OBTAINING_AT_ONCE = 8
+# Longer than a worker keeps what it read (`troth.nginx.render.CACHE_VALID_SECONDS`), and its next look at it.
+RESTING_SECONDS = 60.0
 Checkpoint = Callable[[str], None]
 Now = Callable[[], datetime]
 STEPS = ("obtained", "staged", "recorded", "switched", "tested", "reloaded", "proven", "kept")
@@ -47,9 +49,12 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class _Staged:
+    """A new generation on its way; `reloads` is whether nginx must read it in a reload, or its workers do anyway."""
+
     identity: Identity
     pending: Pending
     facts: Facts
+    reloads: bool = True
 
 
 class Rotator:
@@ -114,7 +119,20 @@ class Rotator:
             generations.discard(new)
             raise
         self._checkpoint("recorded")
-        return _Staged(identity, pending, facts)
+        reloads = self._reloads(identity, pending)
+        if not reloads and (refusal := self._proxy.refusal(generations.path(new) / KEY)):
+            generations.discard(new)
+            clear_pending(self._state, identity.name)
+            raise TrothError(refusal)
+        return _Staged(identity, pending, facts, reloads)
+
+    def _reloads(self, identity: Identity, pending: Pending) -> bool:
+        """The workers read a pair by themselves where a variable names it; what is trusted takes a reload always."""
+        if pending.old is None or not self._proxy.running() or not self._proxy.follows(identity.name):
+            return True
+        generations = generations_of(identity)
+        old, new = (generations.path(number) / TRUST for number in (pending.old, pending.new))
+        return not old.exists() or read_file(old) != read_file(new)
 
     def _deploy(self, staged: list[_Staged]) -> list[Result]:
         switched: list[_Staged] = []
@@ -134,10 +152,11 @@ class Rotator:
         if not self._proxy.running():
             return [self._keep(one, Proof("", "nginx does not run")) for one in switched]
         try:
-            self._proxy.test()
-            self._checkpoint("tested")
-            self._proxy.reload()
-            self._checkpoint("reloaded")
+            if any(one.reloads for one in switched):
+                self._proxy.test()
+                self._checkpoint("tested")
+                self._proxy.reload()
+                self._checkpoint("reloaded")
         except TrothError as error:
             reverted = [self._revert(one, error) for one in switched]
             self._reload_old(switched)
@@ -157,7 +176,8 @@ class Rotator:
     def _keep(self, one: _Staged, proof: Proof) -> Result:
         clear_pending(self._state, one.identity.name)
         self._checkpoint("kept")
-        generations_of(one.identity).tidy()
+        resting = RESTING_SECONDS if self._proxy.follows(one.identity.name) else 0.0
+        generations_of(one.identity).tidy(resting)
         return Result(one.identity.name, True, one.facts, proof)
 
     def _revert(self, one: _Staged, cause: TrothError) -> Result:
@@ -179,7 +199,7 @@ class Rotator:
         if not reverted:
             return
         try:
-            if self._proxy.running():
+            if any(one.reloads for one in reverted) and self._proxy.running():
                 self._proxy.test()
                 self._proxy.reload()
         except TrothError:
@@ -224,10 +244,14 @@ class Rotator:
         material = current_material(identity)
         if material is None:
             raise TrothError(f"files of identity {identity.name} are missing")
-        return _Staged(identity, pending, check(material, self._now(), subject=identity.subject))
+        facts = check(material, self._now(), subject=identity.subject)
+        return _Staged(identity, pending, facts, self._reloads(identity, pending))
 
-    def redeploy(self, identity: Identity) -> Result:
-        """A user's own files have changed: check them, reload, prove. They are never moved, so nothing is put back."""
+    def redeploy(self, identity: Identity, *, trusts_others: bool = True) -> Result:
+        """A user's own files have changed: check them, reload, prove. They are never moved, so nothing is put back.
+
+        `trusts_others` is whether the trusted certificates changed, too, or may have.
+        """
         try:
             material = current_material(identity)
             if material is None:
@@ -235,8 +259,9 @@ class Rotator:
             facts = check(material, self._now(), own_authority=False)
             if not self._proxy.running():
                 return Result(identity.name, True, facts, Proof("", "nginx does not run"))
-            self._proxy.test()
-            self._proxy.reload()
+            if trusts_others or not self._proxy.follows(identity.name):
+                self._proxy.test()
+                self._proxy.reload()
             return Result(identity.name, True, facts, self._proxy.prove(identity.name, facts, self._timeout))
         except TrothError as error:
             return _failure(identity, error)
@@ -249,7 +274,7 @@ def _failure(identity: Identity, error: TrothError) -> Result:
 def generations_of(identity: Identity) -> Generations:
     """Where an identity of ours keeps its files."""
     assert identity.directory is not None
-    return Generations(identity.directory, identity.key_mode)
+    return Generations(identity.directory, identity.key_mode, identity.group)
 
 
 def current_material(identity: Identity) -> Material | None:

@@ -53,7 +53,11 @@ DECLARATION = flags.all_of(
     ),
     click.option("--name", metavar="NAME", default="", help="DNS name the upstream's certificate must have."),
     click.option(
-        "--mode", type=click.Choice(["static"]), default="static", help="How a new certificate gets into nginx."
+        "--mode",
+        type=click.Choice(["static", "variable", "auto"]),
+        default=None,
+        help="How a new certificate gets into nginx: static by a reload (default), variable by being read at each "
+        "handshake, auto as the location needs.",
     ),
 )
 
@@ -135,6 +139,7 @@ def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
         declared.get("server", ""),
         declared.get("upstream", ""),
         declared.get("name", ""),
+        mode=declared.get("mode") or "static",
         listen=declared.get("stream", ""),
     )
     return Config(main.parent / "troth.toml", main.parent / "troth-state", (identity,), (location,))

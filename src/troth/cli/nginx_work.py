@@ -1,6 +1,7 @@
 """What the ``troth nginx`` commands do, without argv."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -8,7 +9,9 @@ import click
 
 from troth.agent.apply import apply_plan, read_config, read_unverified
 from troth.agent.config import Config as Declared
+from troth.agent.config import Identity as DeclaredIdentity
 from troth.agent.config import Location
+from troth.agent.material import closed_to_workers
 from troth.agent.proxy import witness_directory
 from troth.agent.shadow import check_in_shadow
 from troth.cli.nginx_options import Target, required
@@ -20,6 +23,7 @@ from troth.host.terminal import announce, confirm, note
 from troth.nginx.client_auth import DEFAULT_HEADERS, ClientAuth
 from troth.nginx.family import FAMILIES, LEVELS
 from troth.nginx.material import is_root
+from troth.nginx.modes import STATIC
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
 from troth.nginx.tree import Config
@@ -61,9 +65,15 @@ def plan_of(one: Target, declared: Declared, config: Config, locations: Sequence
     Raises:
         NginxError: one of them does not fit it.
     """
+    read_by_workers = {location.identity for location in locations if location.mode != STATIC}
     identities = {i.name: Identity(i.name, str(i.certificate), str(i.key), str(i.trust)) for i in declared.identities}
+    for one_declared in declared.identities:
+        if one_declared.name in read_by_workers:
+            reason, mending = _closed(one, declared, config, one_declared)
+            known = identities[one_declared.name]
+            identities[known.name] = replace(known, unfit=reason, mending=mending)
     wanted = [
-        Declaration(one.server, one.path, identities[one.identity], one.upstream, one.name, one.listen)
+        Declaration(one.server, one.path, identities[one.identity], one.upstream, one.name, one.listen, one.mode)
         for one in locations
     ]
     used = [identities[name] for name in dict.fromkeys(location.identity for location in declared.locations)]
@@ -73,6 +83,24 @@ def plan_of(one: Target, declared: Declared, config: Config, locations: Sequence
         for g in declared.guards
     ]
     return make_plan(config, wanted, used, one.nginx.capabilities(), str(one.include_dir), witnesses, guards)
+
+
+def _closed(one: Target, declared: Declared, config: Config, identity: DeclaredIdentity) -> tuple[str, str]:
+    """Why the workers must not read an identity's files themselves, and what would let them."""
+    if not identity.renewed and identity.certificate != identity.key:
+        why = (
+            "certificate and key are two files: between the one and the other replaced, requests would be answered 500"
+        )
+        return why, "put key and chain into one file and name it for both, or let the agent renew the identity"
+    reason, group = closed_to_workers(config, one.nginx, identity.key)
+    if not reason or "may not read" not in reason:
+        return reason, reason and "let them pass it: chmod a+x DIRECTORY"
+    group = group or "GROUP"
+    if identity.renewed:
+        run = f"troth agent run --config {shlex.quote(str(declared.path))} --once"
+        return reason, f'give the identity mode = "0640" and group = "{group}" in {declared.path}, then: {run}'
+    key = shlex.quote(str(identity.key))
+    return reason, f"chgrp {group} {key} && chmod 640 {key}"
 
 
 def _check_files(declared: Declared) -> None:

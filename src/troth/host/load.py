@@ -143,6 +143,10 @@ class Load:
                     await asyncio.sleep(0.02)
         return self.tally.requests >= requests
 
+    async def lasting(self, seconds: float) -> None:
+        """Let the load go on for a while."""
+        await asyncio.sleep(seconds)
+
     async def _client(self) -> None:
         connection: Connection | None = None
         while not self._stop.is_set():

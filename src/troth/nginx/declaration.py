@@ -15,7 +15,7 @@ class Declaration:
     """One ``[[location]]`` or ``[[stream]]`` of a troth.toml.
 
     A server of stream has no path and is told by `listen`, the address or port it listens on. Upstream and name may be
-    empty where the configuration tells them.
+    empty where the configuration tells them. `mode` is one of `troth.nginx.modes.MODES`.
     """
 
     server: str
@@ -24,3 +24,4 @@ class Declaration:
     upstream: str = ""
     name: str = ""
     listen: str = ""
+    mode: str = "static"

@@ -1,7 +1,7 @@
 """From a declaration and the user's configuration to a plan: a value that prints as a diff and that apply executes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from troth.nginx.binding import bind, label
 from troth.nginx.capabilities import Capabilities
@@ -13,6 +13,7 @@ from troth.nginx.edits import Edit, after_brace, after_line, apply_edits, replac
 from troth.nginx.family import LEVELS, PROXY, Family
 from troth.nginx.guarding import client_maps, find_guarded, guard_server
 from troth.nginx.levels import MARK, level_edits, level_text, present_name, shown_by
+from troth.nginx.modes import Shown, in_modes
 from troth.nginx.preserve import last_header_end, variable_edits
 from troth.nginx.render import Binding, Identity, Witnesses, quote, render_identity, render_location, slug
 from troth.nginx.selector import find_location as find_location
@@ -25,6 +26,7 @@ _REPLACED = (
     "pass",
     "ssl",
     "ssl_certificate",
+    "ssl_certificate_cache",
     "ssl_certificate_key",
     "ssl_ciphers",
     "ssl_name",
@@ -104,6 +106,10 @@ def make_plan(
         bindings.append(binding)
         notes += more
         edits += _place_edits(config, location, binding, include_dir)
+    shown = [Shown(*one, binding.family) for one, binding in zip(found, bindings, strict=True)]
+    identities, said = in_modes(config, shown, identities, capabilities)
+    in_mode = {one.name: one for one in identities}
+    bindings = [replace(one, identity=in_mode.get(one.identity.name, one.identity)) for one in bindings]
     new_files = {
         **{
             f"{include_dir}/{family.identity_file(one.name)}": render_identity(one, family)
@@ -127,7 +133,7 @@ def make_plan(
             new_files[f"{include_dir}/{level}.conf"] = text
             edits += level_edits(config, level, f"{include_dir}/{level}.conf")
     texts = {name: text.encode("utf-8", "surrogateescape") for name, text in new_files.items()}
-    return Plan(tuple(edits), texts, config.files, tuple(bindings), tuple(dict.fromkeys(notes)))
+    return Plan(tuple(edits), texts, config.files, tuple(bindings), tuple(dict.fromkeys([*said, *notes])))
 
 
 def _check_once(found: Sequence[tuple[Declaration, Directive]]) -> None:

@@ -1,10 +1,11 @@
-"""The hardened form of an upstream location, static files and reload, as texts of include files.
+"""The hardened form of an upstream location as texts of include files, for rotation by reload or by a variable.
 
 ``upstream{}`` cannot stand in a location, and sessions and idle connections are kept by peer and never by certificate;
 so there is one group per location at http level, one file per identity, and one file that the location pulls in.
 """
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,13 @@ PROTOCOLS = "TLSv1.2 TLSv1.3"
 # TLS 1.2 only; the suites of 1.3 are all good and are not set here.
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 KEEPALIVE_MIN_TIMEOUT_SECONDS = 5
+KEEPALIVE_SECONDS = 600
+# In mode variable nothing else ends a busy connection, or makes a worker read the files again, after a rotation.
+# nginx looks at keepalive_time when a connection is put back only: it may then be idle for keepalive_timeout, and serve
+# one more request.
+VARIABLE_KEEPALIVE_SECONDS = 50
+VARIABLE_IDLE_SECONDS = 10
+CACHE_VALID_SECONDS = 1
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 _WITNESS_PORT = re.compile(r"listen 127\.0\.0\.1:(\d+);  # witness of (\S+)")
 _PLAIN = re.compile(r"^[^\s;{}\"'\\$#]+$")
@@ -24,12 +32,19 @@ _PLAIN = re.compile(r"^[^\s;{}\"'\\$#]+$")
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Where an identity's files are: absolute paths, through a ``current`` link for those the agent keeps."""
+    """Where an identity's files are: absolute paths, through a ``current`` link for those the agent keeps.
+
+    `variable` is whether the workers read certificate and key at each handshake; `unfit` says why they must not, empty
+    where they may, and `mending` what would let them.
+    """
 
     name: str
     certificate: str
     key: str
     trust: str
+    variable: bool = False
+    unfit: str = ""
+    mending: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +156,9 @@ def _level(
     witnesses: Witnesses,
     others: Sequence[str],
 ) -> str:
-    parts = [_group(binding, capabilities) for binding in bindings]
+    names = dict.fromkeys(one for _, one in shown if one.variable)
+    parts = [_variables(one) for one in names]
+    parts += [_group(binding, capabilities) for binding in bindings]
     parts += [
         _witness(family, one, include_dir, witnesses)
         for family, one in shown
@@ -162,9 +179,36 @@ def _group(binding: Binding, capabilities: Capabilities) -> str:
     if binding.family.kept:
         lines.append("    keepalive 32;")
         if capabilities.keepalive_time:
-            lines.append("    keepalive_time 10m;  # an idle connection keeps the identity it was opened with")
+            variable = binding.identity.variable
+            time = f"{VARIABLE_KEEPALIVE_SECONDS}s" if variable else f"{KEEPALIVE_SECONDS // 60}m"
+            lines.append(f"    keepalive_time {time};  # a connection keeps the identity it was opened with")
+            if variable:
+                lines.append(f"    keepalive_timeout {VARIABLE_IDLE_SECONDS}s;")
         lines.append("    keepalive_requests 10000;")
     return f"\nupstream {binding.group} {{\n" + "\n".join(lines) + "\n}\n"
+
+
+def variable_name(identity: str, what: str) -> str:
+    """The variable that names the ``certificate`` or ``key`` of an identity; nginx knows them in lower case only."""
+    plain = _UNSAFE.sub("_", identity.lower())
+    return f"troth_{what}_{plain}" if plain == identity else f"troth_{what}_{plain}_{zlib.crc32(identity.encode()):08x}"
+
+
+def _variables(identity: Identity) -> str:
+    return f"""
+# A variable in the name of a file: the workers read identity {identity.name} at each handshake, no reload is needed.
+map "" ${variable_name(identity.name, "certificate")} {{
+    default {quote(identity.certificate)};
+}}
+map "" ${variable_name(identity.name, "key")} {{
+    default {quote(identity.key)};
+}}
+"""
+
+
+def is_variable(text: str) -> bool:
+    """Whether a file that `render_identity` wrote leaves the reading of the pair to the workers."""
+    return "_ssl_certificate $troth_" in text
 
 
 def witness_ports(text: str) -> dict[str, int]:
@@ -208,9 +252,12 @@ server {{
 def render_identity(identity: Identity, family: Family = PROXY) -> str:
     """What is shown to an upstream, and how."""
     prefix = family.prefix
+    certificate, key = quote(identity.certificate), quote(identity.key)
+    if identity.variable:
+        certificate, key = (f"${variable_name(identity.name, what)}" for what in ("certificate", "key"))
     return f"""{HEADER}
-{prefix}_ssl_certificate {quote(identity.certificate)};
-{prefix}_ssl_certificate_key {quote(identity.key)};
+{prefix}_ssl_certificate {certificate};
+{prefix}_ssl_certificate_key {key};
 {prefix}_ssl_protocols {PROTOCOLS};
 {prefix}_ssl_ciphers {CIPHERS};
 # A resumed session would go on under the identity it began with.
@@ -237,4 +284,7 @@ def render_location(binding: Binding, include_dir: str) -> str:
         f"{prefix}_ssl_server_name on;",
         f"{prefix}_ssl_name {quote(binding.verify_name)};  # a DNS name: nginx does not check IP addresses",
     ]
+    if binding.identity.variable and not family.is_stream:
+        # Not where the identity is shown to the witness: that is to see at once what the workers can read.
+        lines.append(f"{prefix}_ssl_certificate_cache max=64 valid={CACHE_VALID_SECONDS}s inactive=1h;")
     return HEADER + "\n" + "\n".join(lines) + "\n"

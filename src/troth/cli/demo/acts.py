@@ -8,6 +8,7 @@ from subprocess import CompletedProcess
 
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from troth.agent import measured as turning
 from troth.agent.agent import Agent
 from troth.agent.config import load
 from troth.agent.issuer import AuthorityIssuer
@@ -15,7 +16,6 @@ from troth.agent.log import Log
 from troth.agent.proxy import proxy_for
 from troth.agent.state import only_agent
 from troth.cli.demo import configs
-from troth.cli.demo import rotations as turning
 from troth.cli.demo.configs import Site, Trial
 from troth.cli.demo.forgery import Pair, foreign_authority, forge, real_intermediate
 from troth.cli.demo.probes import LogTail, Reply, get, proxy_reason, upstream_reason
