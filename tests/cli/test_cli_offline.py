@@ -94,6 +94,43 @@ def test_a_request_is_signed_and_a_serial_revoked_offline(owner: Account, served
     assert "revoked" in owner.refused("ca", "revoke", serial, "--offline", *secret(served))
 
 
+def test_a_pair_is_renewed_rekeyed_and_revoked_offline(owner: Account, served: Served) -> None:
+    owner.good("ca", "certificate", "web.example", "a.crt", "a.key", "--offline", *secret(served))
+    serials = {parse_certificates((owner.work / "a.crt").read_bytes())[0].serial_number}
+    keys = set()
+    for verb, *flags in (("renew",), ("renew", "--mtls=false"), ("rekey",)):
+        owner.good("ca", verb, "a.crt", "a.key", "--force", "--offline", *flags, *secret(served))
+        serials.add(parse_certificates((owner.work / "a.crt").read_bytes())[0].serial_number)
+        keys.add((owner.work / "a.key").read_bytes())
+    assert len(serials) == 4 and len(keys) == 2
+    # What was renewed and rekeyed here is the running authority's own, and what it revokes stays revoked here.
+    served.start()
+    owner.good("ca", "renew", "a.crt", "a.key", "--force")
+    served.stop()
+    whose = ("--cert", "a.crt", "--key", "a.key", "--offline", *secret(served))
+    owner.good("ca", "revoke", *whose)
+    assert "already revoked" in owner.refused("ca", "revoke", *whose)
+    for verb in ("renew", "rekey"):
+        said = owner.refused("ca", verb, "a.crt", "a.key", "--force", "--offline", *secret(served))
+        assert "revoked" in said
+
+
+def test_a_certificate_of_somebody_else_is_not_renewed_offline(owner: Account, served: Served) -> None:
+    """The handshake that keeps foreign certificates out does not take place; the same is checked without it."""
+    names = ("web.example", "a.crt", "a.key")
+    assert (
+        owner.official(
+            "certificate", "create", *names, "--profile", "self-signed", "--subtle", "--no-password", "--insecure"
+        ).code
+        == 0
+    )
+    for verb in ("renew", "rekey"):
+        said = owner.refused("ca", verb, "a.crt", "a.key", "--force", "--offline", *secret(served))
+        assert "signed by unknown authority" in said
+    whose = ("--cert", "a.crt", "--key", "a.key", "--offline", *secret(served))
+    assert "signed by unknown authority" in owner.refused("ca", "revoke", *whose)
+
+
 def test_another_configuration_is_named_by_its_flag(tmp_path: Path, served: Served) -> None:
     (tmp_path / "away").mkdir()
     stranger = Account(tmp_path / "away")

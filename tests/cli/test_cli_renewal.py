@@ -157,9 +157,9 @@ def test_a_process_is_signalled(holder: Account) -> None:
 class Daemon:
     """``ca renew --daemon`` in the background, its lines awaited, never slept for."""
 
-    def __init__(self, holder: Account, *flags: str) -> None:
+    def __init__(self, holder: Account, *flags: str, verb: str = "renew") -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", MAIN, "ca", "renew", "x.crt", "x.key", "--daemon", *flags],
+            [sys.executable, "-c", MAIN, "ca", verb, "x.crt", "x.key", "--daemon", *flags],
             cwd=holder.work,
             env={**os.environ, "STEPPATH": str(holder.step)},
             stdin=subprocess.DEVNULL,
@@ -226,6 +226,120 @@ def test_the_daemon_survives_errors(holder: Account) -> None:
         assert daemon.end(signal.SIGTERM) == 0
     finally:
         daemon.process.kill()
+
+
+def test_the_rekeying_daemon_makes_a_new_key_each_time_and_recovers(holder: Account) -> None:
+    """step's only renews. The pid file is read each time: a service that restarts has another id."""
+    keys = {(holder.work / "x.key").read_bytes()}
+    (holder.work / "pid").write_text("nobody")
+    daemon = Daemon(holder, "--rekey-period", "1h", "--pid-file", "pid", verb="rekey")
+    try:
+        daemon.wait_for("first rekey in 1h")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("pid does not hold a process id")
+        daemon.wait_for("x.example certificate rekeyed, next in 1h")
+        keys.add((holder.work / "x.key").read_bytes())
+        (holder.work / "pid").write_text(str(os.getpid()))
+        heard: list[int] = []
+        before = signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+        aside = (holder.work / "x.crt").rename(holder.work / "aside")
+        daemon.text = ""
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("cannot read x.crt: no such file or directory; next try in")
+        aside.rename(holder.work / "x.crt")
+        daemon.process.send_signal(signal.SIGHUP)
+        daemon.wait_for("certificate rekeyed")
+        signal.signal(signal.SIGHUP, before)
+        keys.add((holder.work / "x.key").read_bytes())
+        assert len(keys) == 3 and heard == [signal.SIGHUP]
+        assert key_matches(leaf_of(holder), parse_private_key((holder.work / "x.key").read_bytes()))
+        assert daemon.end(signal.SIGTERM) == 0
+    finally:
+        daemon.process.kill()
+
+
+@pytest.mark.parametrize("verb", ["renew", "rekey"])
+def test_a_daemon_goes_on_after_the_certificate_has_expired(
+    account: Account, authority: RunningAuthority, verb: str
+) -> None:
+    """As after a laptop's sleep: the handshake is closed to it, a token by its key is not (allowRenewalAfterExpiry)."""
+    account.good("ca", "certificate", "x.example", "x.crt", "x.key", "--not-after", "1s", *authority.signing)
+    old, old_key = leaf_of(account), (account.work / "x.key").read_bytes()
+    while time.time() <= old.not_valid_after_utc.timestamp() + 1:
+        time.sleep(0.05)
+    daemon = Daemon(account, verb=verb)
+    try:
+        daemon.wait_for(f"x.example certificate {verb}ed, next in")
+        key = (account.work / "x.key").read_bytes()
+        assert leaf_of(account).serial_number != old.serial_number
+        assert (key == old_key) == (verb == "renew") and key_matches(leaf_of(account), parse_private_key(key))
+    finally:
+        daemon.process.kill()
+
+
+@pytest.mark.parametrize(("verb", "flag"), [("renew", ("--out",)), ("rekey", ("--out-key", "n.key", "--out-cert"))])
+def test_a_daemon_that_writes_elsewhere_goes_on_from_what_it_wrote(
+    holder: Account, verb: str, flag: tuple[str, ...]
+) -> None:
+    before = (holder.work / "x.crt").read_bytes()
+    daemon = Daemon(holder, *flag, "n.crt", verb=verb)
+    try:
+        daemon.wait_for("in 1h")
+        serials = set()
+        for _ in range(2):
+            daemon.text = ""
+            daemon.process.send_signal(signal.SIGHUP)
+            daemon.wait_for(f"certificate {verb}ed, next in")
+            serials.add(leaf_of(holder, "n.crt").serial_number)
+        assert len(serials) == 2 and (holder.work / "x.crt").read_bytes() == before
+    finally:
+        daemon.process.kill()
+
+
+def test_an_encrypted_key_is_read_again_and_stays_encrypted(holder: Account) -> None:
+    (holder.work / "pw").write_text("open sesame\n")
+    flags = ("--no-password", "--insecure")
+    holder.good("crypto", "change-pass", "x.key", "--new-password-file", "pw", "--force")
+    assert "cannot ask without a terminal" in holder.refused("ca", "renew", "x.crt", "x.key", "--force")
+    holder.good("ca", "renew", "x.crt", "x.key", "--force", "--password-file", "pw")
+    holder.good("ca", "rekey", "x.crt", "x.key", "--force", "--password-file", "pw")
+    assert b"ENCRYPTED" in (holder.work / "x.key").read_bytes()
+    holder.good("crypto", "change-pass", "x.key", "--password-file", "pw", *flags, "--force")
+    holder.good("ca", "renew", "x.crt", "x.key", "--force")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--rekey-period", "1h"), "--rekey-period needs --daemon"),
+        (("--daemon", "--rekey-period", "9h"), "--rekey-period is longer than the certificate"),
+        (("--daemon", "--rekey-period", "1h", "--expires-in", "1h"), "--expires-in and --rekey-period"),
+        (("--daemon", "--private-key", "x.key"), "--private-key cannot be used with --daemon"),
+        (("--key-mode", "644"), "file mode 644 opens a private key to everybody"),
+        (("--cert-mode", "rw"), "invalid file mode 'rw': expected three octal digits such as 640"),
+        (("--owner", "nobody-of-this-name"), "there is no user 'nobody-of-this-name'"),
+    ],
+)
+def test_flags_that_make_no_sense_to_rekey(holder: Account, flags: tuple[str, ...], reason: str) -> None:
+    before = (holder.work / "x.crt").read_bytes()
+    assert reason in holder.refused("ca", "rekey", "x.crt", "x.key", "--force", *flags)
+    assert (holder.work / "x.crt").read_bytes() == before
+
+
+def test_modes_are_set_at_birth_and_kept_at_renewal(account: Account, authority: RunningAuthority) -> None:
+    def modes() -> tuple[int, int]:
+        crt, key = ((account.work / name).stat().st_mode & 0o7777 for name in ("x.crt", "x.key"))
+        return crt, key
+
+    asked = ("--cert-mode", "644", "--key-mode", "0640", "--group", str(os.getgid()))
+    account.good("ca", "certificate", "x.example", "x.crt", "x.key", *asked, *authority.signing)
+    assert modes() == (0o644, 0o640)
+    account.good("ca", "renew", "x.crt", "x.key", "--force")
+    account.good("ca", "rekey", "x.crt", "x.key", "--force")
+    assert modes() == (0o644, 0o640)
+    account.good("ca", "renew", "x.crt", "x.key", "--force", "--cert-mode", "604")
+    account.good("ca", "rekey", "x.crt", "x.key", "--force", "--key-mode", "600")
+    assert modes() == (0o604, 0o600)
 
 
 def test_rekey_replaces_certificate_and_key_as_a_pair(holder: Account) -> None:

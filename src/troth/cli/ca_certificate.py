@@ -42,6 +42,7 @@ troth ca certificate www.example.com www.crt www.key --acme https://acme.example
 @flags.KEY_KIND
 @flags.SET
 @flags.ACME
+@flags.PAIR_PERMISSIONS
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
@@ -50,7 +51,7 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
 
     With a token nothing else is needed: it names its authority and that authority's root.
     """
-    from troth.cli.outputs import may_write
+    from troth.cli.outputs import may_write, permissions_of
     from troth.cli.owned import complete
     from troth.errors import UsageError
     from troth.host.files import read_file
@@ -63,12 +64,13 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
     key = generate_key(given["kty"], given["curve"], given["size"])
     if Path(crt_file).parent.is_dir():
         complete(crt_file, key_file)
-    may_write(crt_file, key_file, force=force)
+    permissions = permissions_of(given)
+    may_write(crt_file, key_file, force=force, wanted=permissions[0])
     if given["k8ssa_token_path"]:
         token = token or read_file(Path(given["k8ssa_token_path"]), limit=64 * 1024).decode("ascii", "replace").strip()
     issue = _with_token if token else _with_acme if given["acme_url"] else _with_provisioner
     chain = issue(subject, key, {**given, "token": token})
-    write_pair(Path(crt_file), chain.pem.encode(), Path(key_file), private_key_to_pem(key))
+    write_pair(Path(crt_file), chain.pem.encode(), Path(key_file), private_key_to_pem(key), permissions=permissions)
     announce("Certificate", crt_file)
     announce("Private Key", key_file)
 

@@ -13,6 +13,7 @@ EXAMPLES = """
 troth ca revoke 308893286343609293989051180431574390766
 troth ca revoke 308893286343609293989051180431574390766 --token $TOKEN --reasonCode keyCompromise
 troth ca revoke --cert client.crt --key client.key --reason "laptop lost"
+troth ca revoke --cert client.crt --key client.key --offline --ca-config /etc/step-ca/config/ca.json
 """
 
 
@@ -44,8 +45,6 @@ def revoke(serial: str, cert: str, key_file: str, reason: str, reason_code: str,
         raise UsageError("--cert and --key belong together")
     if cert and given["token"]:
         raise UsageError("--token cannot be used with --cert: the certificate speaks for itself")
-    if cert and given["offline"]:
-        raise UsageError("--offline cannot be used with --cert: expected a serial number and a provisioner's password")
     why = {"reason": reason, "reason_code": code}
     number = _by_certificate(cert, key_file, why, given) if cert else _by_token(parse_serial(serial), why, given)
     note(f"Certificate with Serial Number {number} has been revoked.")
@@ -56,7 +55,7 @@ def _by_certificate(cert: str, key_file: str, why: dict[str, Any], given: dict[s
     from troth.cli.owned import read_pair
 
     pair = read_pair(cert, key_file, given["password_file"])
-    authority = trust.authority(given["ca_url"], given["root"])
+    authority = trust.chosen_authority(given)
     authority.revoke(pair.leaf.serial_number, certificate=pair.presented, **why)
     return pair.leaf.serial_number
 

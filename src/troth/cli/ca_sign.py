@@ -31,12 +31,13 @@ troth ca sign internal.csr internal.crt --provisioner acme --webroot /var/www/ht
 @flags.VALIDITY
 @flags.SET
 @flags.ACME
+@flags.CERT_PERMISSIONS
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
 def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) -> None:
     """Get a certificate for the request in CSR_FILE and write the chain to CRT_FILE, 0600."""
-    from troth.cli.outputs import may_write
+    from troth.cli.outputs import may_write, permissions_of
     from troth.client.transport import NotAnAuthorityError
     from troth.host.files import read_file, write_file
     from troth.host.terminal import announce
@@ -45,13 +46,14 @@ def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) ->
 
     request = parse_request(read_file(Path(csr_file)), csr_file)
     check_possession(request)
-    may_write(crt_file, force=force)
+    wanted, _ = permissions_of(given)
+    may_write(crt_file, force=force, wanted=wanted)
     given["token"] = token.strip()
     issue = _with_token if token else _with_acme if given["acme_url"] else _with_provisioner
     chain = issue(request, given)
     if spki_of(chain.leaf) != spki_of(request):
         raise NotAnAuthorityError("the authority answered with a certificate for another key")
-    write_file(Path(crt_file), chain.pem.encode())
+    write_file(Path(crt_file), chain.pem.encode(), wanted=wanted)
     announce("Certificate", crt_file)
 
 

@@ -135,6 +135,20 @@ ACME = all_of(
     ),
 )
 FORCE = click.option("--force", "-f", is_flag=True, help="Overwrite files without asking.")
+OWNERS = all_of(
+    click.option("--owner", metavar="USER", default="", help="Owner of what is written, by name or number."),
+    click.option("--group", metavar="GROUP", default="", help="Group of what is written, by name or number."),
+)
+CERT_PERMISSIONS = all_of(
+    click.option("--cert-mode", metavar="MODE", default="", help="Mode of the certificate, such as 644."), OWNERS
+)
+PAIR_PERMISSIONS = all_of(
+    click.option("--key-mode", metavar="MODE", default="", help="Mode of the private key, such as 640."),
+    CERT_PERMISSIONS,
+)
+FILE_PERMISSIONS = all_of(
+    click.option("--mode", metavar="MODE", default="", help="Mode of the file, such as 644."), OWNERS
+)
 SET = all_of(
     click.option("--set", "sets", metavar="KEY=VALUE", multiple=True, help="Template data; repeatable."),
     click.option("--set-file", metavar="FILE", default="", help="JSON file with template data."),

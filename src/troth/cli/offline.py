@@ -14,18 +14,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from troth.ca.config import Configuration, parse_configuration
 from troth.cli.configuration import ca_config
 from troth.cli.granting import read_password
-from troth.client.authority import Authority
-from troth.client.transport import Address
+from troth.client.authority import Authority, Chain
+from troth.client.transport import Address, ClientCertificate
 from troth.errors import UsageError
 from troth.host import terminal
+from troth.host.clock import now
 from troth.host.files import read_file
 from troth.server.predecessor import check_imported
 from troth.server.service import Service
 from troth.server.state import base_of, load
 from troth.store.sqlite import open_store
+from troth.x509.chains import CLIENT_AUTH, verify_path
 from troth.x509.keys import KeyPasswordError, parse_private_key
 from troth.x509.pem import bundle_to_pem, parse_certificates
 
@@ -36,7 +40,10 @@ NEVER_STARTED = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, slots=True)
 class OfflineAuthority(Authority):
-    """The authority of a ``ca.json``; it lists provisioners, signs and revokes by token, and does nothing else."""
+    """The authority of a ``ca.json``: it lists provisioners, signs, renews, rekeys and revokes.
+
+    A certificate that would speak for itself in a handshake is verified here as the server's handshake does.
+    """
 
     config: Path = Path()
     password_file: str = ""
@@ -59,9 +66,21 @@ class OfflineAuthority(Authority):
         data = json.dumps(dict(body or {})).encode()
         if path == "/sign":
             return self._serve(lambda service: service.sign(data))
-        if path == "/revoke" and context is None:
-            return self._serve(lambda service: service.revoke(data, None))
+        if path == "/renew" and headers:
+            token = headers["Authorization"].removeprefix("Bearer ")
+            return self._serve(lambda service: service.renew_by_token(token))
         raise UsageError(f"{method} {path} cannot be done with --offline: ask the running authority")
+
+    def renew(self, certificate: ClientCertificate) -> Chain:
+        return self._issued(self._serve(lambda service: service.renew(_verified(certificate, service))))
+
+    def rekey(self, certificate: ClientCertificate, csr_pem: str) -> Chain:
+        body = json.dumps({"csr": csr_pem}).encode()
+        return self._issued(self._serve(lambda service: service.rekey(_verified(certificate, service), body)))
+
+    def _revoke(self, body: Mapping[str, Any], certificate: ClientCertificate | None) -> None:
+        data = json.dumps(dict(body)).encode()
+        self._serve(lambda service: service.revoke(data, _verified(certificate, service) if certificate else None))
 
     def _serve(self, do: Callable[[Service], Coroutine[Any, Any, Any]]) -> dict[str, Any]:
         base = base_of(self.config)
@@ -80,6 +99,18 @@ class OfflineAuthority(Authority):
                 return secret
         question = f"Please enter the password to decrypt {key}"
         return terminal.ask_password(question, otherwise="--password-file does not open it; remove its password first")
+
+
+def _verified(certificate: ClientCertificate, service: Service) -> bytes:
+    """The leaf, DER, once it chains to the authority's roots, is in force and may be shown by clients.
+
+    Raises:
+        ChainError: it would not get through the handshake.
+    """
+    leaf, *rest = parse_certificates(certificate.chain, "certificate")
+    authority = service.authority
+    verify_path(leaf, (*rest, *authority.all_intermediates), authority.roots, now(), purpose=CLIENT_AUTH)
+    return leaf.public_bytes(Encoding.DER)
 
 
 def offline_authority(given: Mapping[str, Any]) -> OfflineAuthority:

@@ -1,17 +1,34 @@
 """Files a command is about to write: asked about before anything happens, so that a refusal costs nothing."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from troth.errors import UsageError
 from troth.host.files import follow, write_file
+from troth.host.permissions import KEPT, Permissions, check_permitted, parse_permissions
 from troth.host.terminal import confirm
 
 
-def may_write(*paths: str | Path, force: bool) -> None:
-    """Check that files can be written, and ask before overwriting any.
+def permissions_of(given: Mapping[str, Any]) -> tuple[Permissions, Permissions]:
+    """What ``--cert-mode``, ``--key-mode``, ``--owner`` and ``--group`` ask for: the certificate's, the key's.
 
     Raises:
+        PermissionsError: one of them is not usable.
+    """
+    whose = given["owner"], given["group"]
+    return (
+        parse_permissions(given["cert_mode"], *whose),
+        parse_permissions(given.get("key_mode", ""), *whose, secret=True),
+    )
+
+
+def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT) -> None:
+    """Check that files can be written, with the owner that is wanted, and ask before overwriting any.
+
+    Raises:
+        PermissionsError: they cannot be given to that owner.
         UsageError: a directory is missing or not writable, a path is a directory, or the answer was no.
         TerminalError: a file exists, there is no ``--force`` and nobody to ask.
     """
@@ -24,15 +41,16 @@ def may_write(*paths: str | Path, force: bool) -> None:
             raise UsageError(f"cannot write {path}: directory {directory} does not exist", hint=f"mkdir -p {directory}")
         if not os.access(directory, os.W_OK | os.X_OK):
             raise UsageError(f"cannot write {path}: directory {directory} is not writable")
+        check_permitted(wanted, directory)
         if target.exists() and not force:
             question = f"Would you like to overwrite {path}"
             if not confirm(question, otherwise="run it again with --force to overwrite"):
                 raise UsageError(f"file {path} exists and is kept")
 
 
-def put(text: str, path: str) -> None:
+def put(text: str, path: str, wanted: Permissions = KEPT) -> None:
     """Write a public text: to stdout, or to a file born 0600 and replaced whole."""
     if path:
-        write_file(Path(path), text.encode())
+        write_file(Path(path), text.encode(), wanted=wanted)
     else:
         print(text, end="" if text.endswith("\n") else "\n")

@@ -192,6 +192,9 @@ class Authority:
         """Revoke passively (no more renewals), by a token with the revoke audience or by the certificate itself."""
         body: dict[str, Any] = {"serial": str(serial), "passive": True, "reason": reason, "reasonCode": reason_code}
         body["ott"] = token
+        self._revoke(body, certificate)
+
+    def _revoke(self, body: Mapping[str, Any], certificate: ClientCertificate | None) -> None:
         self._call("POST", "/revoke", body, context=self._presenting(certificate) if certificate else None)
 
     def _presenting(self, certificate: ClientCertificate) -> ssl.SSLContext:

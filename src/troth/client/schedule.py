@@ -22,7 +22,12 @@ def length_of(certificate: x509.Certificate) -> timedelta:
     return certificate.not_valid_after_utc - certificate.not_valid_before_utc
 
 
-def check_times(certificate: x509.Certificate, expires_in: timedelta | None, period: timedelta | None) -> None:
+def check_times(
+    certificate: x509.Certificate,
+    expires_in: timedelta | None,
+    period: timedelta | None,
+    period_flag: str = "--renew-period",
+) -> None:
     """Refuse times that can never be met.
 
     Raises:
@@ -30,8 +35,8 @@ def check_times(certificate: x509.Certificate, expires_in: timedelta | None, per
     """
     length = length_of(certificate)
     if expires_in is not None and period is not None:
-        raise ScheduleError("--expires-in and --renew-period cannot be used together")
-    for flag, value in (("--expires-in", expires_in), ("--renew-period", period)):
+        raise ScheduleError(f"--expires-in and {period_flag} cannot be used together")
+    for flag, value in (("--expires-in", expires_in), (period_flag, period)):
         if value is not None and value < NOW:
             raise ScheduleError(f"{flag} is negative: expected a duration such as 8h")
         if value is not None and value > length:

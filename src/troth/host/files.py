@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from troth.host import HostError
+from troth.host import HostError, permissions
+from troth.host.permissions import KEPT, Permissions
 
 MAX_READ_BYTES = 16 * 1024 * 1024
 LOCK_POLL_SECONDS = 0.02
@@ -34,10 +35,11 @@ def read_file(path: Path, *, limit: int = MAX_READ_BYTES) -> bytes:
     return data
 
 
-def stage_file(path: Path, data: bytes, mode: int = 0o600) -> Path:
+def stage_file(path: Path, data: bytes, mode: int = 0o600, wanted: Permissions = KEPT) -> Path:
     """Write `data` to a new file beside `path`, synced to disk and born with its final mode; return its path.
 
-    An existing target lends its mode and owner, so that a replaced file keeps both; a symlink is followed.
+    An existing target lends its mode, owner and access list, so that a replaced file keeps them, where `wanted` says
+    nothing else; a symlink is followed.
 
     Raises:
         FileError: it cannot be written; nothing is left behind.
@@ -45,13 +47,10 @@ def stage_file(path: Path, data: bytes, mode: int = 0o600) -> Path:
     target = follow(path)
     staged = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
     try:
-        before = target.stat() if target.exists() else None
         descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as stream:
-                if before is not None:
-                    _keep_owner(stream.fileno(), before)
-                os.fchmod(stream.fileno(), before.st_mode & 0o7777 if before is not None else mode)
+                permissions.apply(stream.fileno(), wanted, mode, target if target.exists() else None)
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
@@ -62,12 +61,6 @@ def stage_file(path: Path, data: bytes, mode: int = 0o600) -> Path:
     except OSError as error:
         raise FileError(f"cannot write {path}: {reason(error)}") from error
     return staged
-
-
-def _keep_owner(descriptor: int, before: os.stat_result) -> None:
-    if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, before.st_uid, before.st_gid)
 
 
 def commit_file(staged: Path, path: Path) -> None:
@@ -84,13 +77,19 @@ def commit_file(staged: Path, path: Path) -> None:
         raise FileError(f"cannot replace {path}: {reason(error)}") from error
 
 
-def write_file(path: Path, data: bytes, mode: int = 0o600) -> None:
+def write_file(path: Path, data: bytes, mode: int = 0o600, wanted: Permissions = KEPT) -> None:
     """Replace a file whole: readers see the old bytes or the new ones, never a part.
+
+    Args:
+        path: the file; a symlink is followed.
+        data: all of it.
+        mode: of a new file; an existing one keeps its mode and owner.
+        wanted: mode and owner that were asked for, which count in either case.
 
     Raises:
         FileError: it cannot be written; the old content stays.
     """
-    staged = stage_file(path, data, mode)
+    staged = stage_file(path, data, mode, wanted)
     try:
         commit_file(staged, path)
     except FileError:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from troth.host.files import FileError, commit_file, follow, locked, read_file, stage_file, sync_directory, write_file
+from troth.host.permissions import KEPT, Permissions
 
 Checkpoint = Callable[[str], None]
 _MAX_JOURNAL_BYTES = 64 * 1024
@@ -44,6 +45,7 @@ def write_pair(
     key_path: Path,
     key: bytes,
     *,
+    permissions: tuple[Permissions, Permissions] = (KEPT, KEPT),
     checkpoint: Checkpoint = _nothing,
 ) -> None:
     """Replace a certificate and its key; new files are 0600, existing ones keep mode and owner, symlinks are followed.
@@ -53,6 +55,7 @@ def write_pair(
         certificate: PEM bytes.
         key_path: where the key goes.
         key: PEM bytes.
+        permissions: what was asked for, the certificate's first.
         checkpoint: called with the name of each step once it is done, for crash tests.
 
     Raises:
@@ -64,8 +67,8 @@ def write_pair(
         _finish(certificate_path, key_path)
         staged: list[Path] = []
         try:
-            staged.append(stage_file(key_path, key))
-            staged.append(stage_file(certificate_path, certificate))
+            staged.append(stage_file(key_path, key, wanted=permissions[1]))
+            staged.append(stage_file(certificate_path, certificate, wanted=permissions[0]))
             checkpoint("staged")
             moves = [
                 _Move(staged[0], follow(key_path).absolute(), hashlib.sha256(key).hexdigest()),
