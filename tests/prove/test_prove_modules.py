@@ -1,5 +1,7 @@
 """``troth nginx prove`` for gRPC, uwsgi, stream and HTTP/2: the same rows, told apart on the same wire."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,9 @@ from tests.prove.sites import LIVE, WITNESSED, Site, failed, laid_out
 from tests.rig.nginx import program
 from troth.agent.prove import prove_live
 from troth.agent.reading import read_config
+from troth.host.ports import free_ports
+from troth.host.witness import Shown, Witness
+from troth.nginx.target import parse_target
 
 CHECKS = (
     "F_ssl_certificate DIR/one.crt; F_ssl_certificate_key DIR/one.key; F_ssl_verify on; F_ssl_verify_depth 2;"
@@ -33,9 +38,7 @@ def test_grpc_and_uwsgi_are_proven_by_their_own_directives(build: str, family: s
         assert failed(site.rows()) == NOT_CHECKED
 
 
-def test_grpc_is_asked_live_and_uwsgi_is_not(build: str) -> None:
-    with laid_out(build, location("uwsgi", CHECKS)) as site:
-        assert site.live() == {}
+def test_grpc_is_asked_live(build: str) -> None:
     with laid_out(build, location("grpc", CHECKS), http2=True) as site:
         site.nginx.start()
         try:
@@ -44,6 +47,45 @@ def test_grpc_is_asked_live_and_uwsgi_is_not(build: str) -> None:
             assert failed(rows) == set()
         finally:
             site.nginx.stop()
+
+
+@contextmanager
+def strict(site: Site, port: int, *, required: bool = True) -> Iterator[None]:
+    """A real upstream that answers uwsgi and, in stream, waits; it refuses strangers in the handshake."""
+    pair = site.pki.leaf("up.test", file="real")
+    with Witness(port, Shown(pair.chain, pair.private), [site.pki.root], required=required):
+        yield
+
+
+def test_uwsgi_is_asked_live(build: str) -> None:
+    with laid_out(build, location("uwsgi", CHECKS)) as site:
+        port = parse_target(site.place().target).port
+        with strict(site, int(port)):
+            rows = site.live()
+            assert set(rows) == LIVE
+            assert failed(rows) == set(), rows
+            assert rows["live-accepted"].observed == "answered 200"
+        assert failed(site.live()) == LIVE, "an upstream that is down proves nothing"
+        assert {row.expected for row in site.live().values()} >= {"an answer of the application", "refused by nginx"}
+
+
+def test_stream_is_held_live(build: str) -> None:
+    (port,) = free_ports(1)
+    with laid_out(build) as site:
+        stream_servers(site, build, f"proxy_pass 127.0.0.1:{port}; {CHECKS}")
+        with strict(site, port):
+            rows = {row.id: row for row in prove_live(read_config(site.nginx), site.place(""), site.nginx)}
+            assert set(rows) == LIVE
+            assert failed(rows) == set(), rows
+            assert rows["live-accepted"].observed == "the connection stands"
+            assert "does not match" in rows["live-wrong-name"].detail
+        down = {row.id: row for row in prove_live(read_config(site.nginx), site.place(""), site.nginx)}
+        assert failed(down) == LIVE, "an upstream that is down proves nothing"
+    (port,) = free_ports(1)
+    with laid_out(build) as site, strict(site, port, required=False):
+        stream_servers(site, build, f"proxy_pass 127.0.0.1:{port}; {CHECKS}")
+        lax = {row.id: row for row in prove_live(read_config(site.nginx), site.place(""), site.nginx)}
+        assert failed(lax) == {"live-client-none"}
 
 
 def test_http_2_to_the_upstream_is_proven_where_nginx_has_it(build: str) -> None:
@@ -74,7 +116,6 @@ def test_stream_is_proven_and_its_sessions_leak_too(build: str) -> None:
     with laid_out(build) as site:
         stream_servers(site, build, f"proxy_pass shared.test; {CHECKS}", f"proxy_pass 127.0.0.1:9; {SHOWS}")
         assert failed(site.rows("")) == set()
-        assert prove_live(read_config(site.nginx), site.place(""), site.nginx) == []
     leaky = CHECKS.replace("F_ssl_session_reuse off;", "")
     with laid_out(build) as site:
         other = leaky.replace("one.", "two.")

@@ -1,6 +1,8 @@
 """One plain HTTP request to a loopback listener, time-out and size capped."""
 
 import http.client
+import socket
+import time
 from dataclasses import dataclass
 
 TIMEOUT_SECONDS = 10.0
@@ -28,3 +30,19 @@ def get(port: int, path: str, host: str, address: str = "127.0.0.1", timeout: fl
         return Reply(0, {}, str(error).encode())
     finally:
         connection.close()
+
+
+def stays_open(port: int, seconds: float, address: str = "127.0.0.1") -> bool:
+    """Whether a connection on which nothing is sent still stands after a while; what arrives is thrown away."""
+    until = time.monotonic() + seconds
+    try:
+        with socket.create_connection((address, port), timeout=seconds) as plain:
+            while (left := until - time.monotonic()) > 0:
+                plain.settimeout(left)
+                if not plain.recv(65_536):
+                    return False
+    except TimeoutError:
+        return True
+    except OSError:
+        return False
+    return True

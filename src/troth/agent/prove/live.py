@@ -39,7 +39,7 @@ class _Trial:
 
 
 def prove_live(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]:
-    """Prove one location against its real upstream; no rows where that speaks neither HTTP nor gRPC.
+    """Prove one location, or server of stream, against its real upstream.
 
     Args:
         config: the whole configuration.
@@ -50,15 +50,16 @@ def prove_live(config: Config, place: Place, nginx: Nginx) -> list[ProofRow]:
         ProveError: what it shows, or its upstream, depends on the request.
         TrothError: its files cannot be read, or the second nginx cannot be started.
     """
-    if place.module not in ("proxy", "grpc"):
-        return []
     subject = read_subject(config, place)
     if "$" in subject.target.authority:
         raise ProveError(f"{place.where}: the upstream {place.target} depends on the request and cannot be asked")
     trials = _trials(subject)
     groups = [group_of(trial.route.id, _peers(subject)) for trial in trials]
     with Second(nginx, [trial.route for trial in trials], groups) as second:
-        rows = [_row(trial, *second.get(trial.route.id)) for trial in trials]
+        if place.module == "stream":
+            rows = [_held_row(trial, *second.hold(trial.route.id)) for trial in trials]
+        else:
+            rows = [_row(trial, *second.get(trial.route.id)) for trial in trials]
     if rows[0].ok:
         return rows
     # An upstream that refuses everybody has not told us from a stranger.
@@ -107,13 +108,24 @@ def _peers(subject: Subject) -> list[str]:
 
 def _uri(subject: Subject) -> str:
     """What the upstream is asked for: the location's beginning, as ``proxy_pass`` rewrites it."""
-    if subject.place.module == "grpc":
+    if subject.place.module != "proxy":
         return ""
     words = subject.place.path.split(" ")
     uri = subject.target.uri
     if uri is None:
         uri = words[-1] if words[-1].startswith("/") and words[0] in (words[-1], "=", "^~") else "/"
     return uri if "$" not in uri else "/"
+
+
+def _held_row(trial: _Trial, open_: bool, evidence: str) -> ProofRow:
+    """In stream there is no answer to understand: a connection that nobody ends after the handshakes was accepted."""
+    by = "nginx" if "upstream SSL certificate" in evidence else "the upstream"
+    # An end without a word in the log counts only where the own certificate fares better.
+    observed = "the connection stands" if open_ else f"connection closed, refused by {by}"
+    if not trial.by:
+        return ProofRow(trial.route.id, trial.title, "the connection stands", observed, open_, evidence)
+    ok = not open_ and trial.by in (by, _EITHER)
+    return ProofRow(trial.route.id, trial.title, f"refused by {trial.by}", observed, ok, evidence)
 
 
 def _row(trial: _Trial, reply: Reply, evidence: str) -> ProofRow:

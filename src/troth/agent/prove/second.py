@@ -13,7 +13,7 @@ from cryptography import x509
 
 from troth.agent.prove.subject import DATA, Subject
 from troth.host.files import write_file
-from troth.host.http import Reply, get
+from troth.host.http import Reply, get, stays_open
 from troth.host.nginx import LogTail, Nginx
 from troth.host.ports import free_ports
 from troth.host.witness import Shown
@@ -31,6 +31,12 @@ _TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _STAMP = re.compile(r"^.*?\] \d+#\d+: (\*\d+ )?")
 # Headers that decide how the upstream is spoken to; others are the application's.
 _HEADERS = ("host", "connection")
+# How long an upstream gets to end a connection that it does not want.
+HOLD_SECONDS = 1.5
+_TELLS = re.compile(r"\[error\]|\[crit\]|SSL_\w+\(\) failed|alert number")
+# What an application behind uwsgi cannot do without.
+_UWSGI = "REQUEST_METHOD $request_method|REQUEST_URI $request_uri|PATH_INFO $document_uri|QUERY_STRING $query_string"
+_UWSGI += "|SERVER_PROTOCOL $server_protocol|SERVER_NAME $server_name|SERVER_PORT $server_port|REMOTE_ADDR $remote_addr"
 _BUILT_IN = {"host", "http_host", "proxy_host", "server_name", "http_upgrade", "http_connection"}
 
 
@@ -91,6 +97,17 @@ class Second:
         lines = self._log.news().splitlines()
         return reply, _short(next((line for line in lines if "[error]" in line or "[crit]" in line), ""))
 
+    def hold(self, route: str) -> tuple[bool, str]:
+        """A connection to a server of stream, on which nothing is sent; whether it stands, and the log as in `get`.
+
+        nginx calls the upstream at once. An upstream that refuses the certificate says so without being asked anything,
+        in TLS 1.3 too, where the handshake is over for nginx by then.
+        """
+        self._log.news()
+        stands = stays_open(self._ports[route], HOLD_SECONDS)
+        lines = self._log.news().splitlines()
+        return stands, _short(next((line for line in lines if _TELLS.search(line)), ""))
+
     def _write(self) -> None:
         body = self._stream_block() if self._stream else self._http_block()
         # One worker: idle connections and sessions belong to one, and the proof is about what happens to them.
@@ -131,6 +148,8 @@ class Second:
             lines.append(f"{family}_http_version {place.value('http_version')};")
         if place.module in ("proxy", "grpc"):
             lines += _headers(subject)
+        if place.module == "uwsgi":
+            lines += [f"uwsgi_param {one};" for one in _UWSGI.split("|")]
         lines.append(f"{family}_ssl_name {quote(route.name or subject.name)};")
         if route.client is not None:
             stem = self._directory / route.id
