@@ -45,6 +45,7 @@ troth nginx doctor http://app.example/upstream
 PROVE_EXAMPLES = """
 troth nginx prove --config /etc/nginx/troth.toml
 troth nginx prove -c /etc/nginx/nginx.conf --location /upstream --live
+troth nginx prove --server app.example --client-auth on
 troth nginx prove --config /etc/nginx/troth.toml --out proof.jws
 troth nginx prove --check proof.jws --root ca.crt
 """
@@ -163,7 +164,8 @@ def prove(
 ) -> int:
     """Show on the wire what each location accepts and refuses, end to end through an nginx of the same build.
 
-    Without a declaration every location that shows a client certificate is proven as it stands. With one, the
+    Without a declaration every location that shows a client certificate, and every server that asks for them, is proven
+    as it stands. With one, the
     authority of a renewed identity is asked for a certificate of five minutes in the upstream's name, so that the
     location's own trust is proven too; without, or when it says no, trust is substituted and the row says so.
     """
@@ -175,7 +177,16 @@ def prove(
         raise UsageError("--check FILE and --root FILE belong together", hint=PROVE_EXAMPLES.strip().splitlines()[-1])
     if check:
         return work.check(check, root, as_json=as_json)
-    wanted = work.Wanted(declared["server"], declared["location"], declared["stream"], live, sign, out, as_json)
+    wanted = work.Wanted(
+        declared["server"],
+        declared["location"],
+        declared["stream"],
+        bool(declared["client_auth"]),
+        live,
+        sign,
+        out,
+        as_json,
+    )
     return work.prove(target_of(binary, conf, prefix, config), wanted)
 
 

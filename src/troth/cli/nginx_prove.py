@@ -12,7 +12,7 @@ import click
 
 from troth import __version__
 from troth.agent.config import Config as Declared
-from troth.agent.prove import ProofRow, ProveError, prove_live, prove_location
+from troth.agent.prove import ProofRow, ProveError, prove_clients, prove_live, prove_location
 from troth.agent.prove.signed import check_proof, sign_proof
 from troth.agent.prove.subject import read_subject
 from troth.agent.reading import read_config
@@ -21,8 +21,8 @@ from troth.errors import TrothError
 from troth.host import clock
 from troth.host.files import read_file, write_file
 from troth.host.terminal import announce
-from troth.nginx.map import Place, identity_map
-from troth.nginx.selector import listens
+from troth.nginx.map import Guard, Place, guards, identity_map
+from troth.nginx.selector import answers, listens
 from troth.nginx.tree import Config
 from troth.x509.names import common_name
 from troth.x509.pem import parse_certificates
@@ -35,6 +35,7 @@ class Wanted:
     server: str = ""
     location: str = ""
     stream: str = ""
+    clients: bool = False
     live: bool = False
     sign: bool = False
     out: str = ""
@@ -62,19 +63,40 @@ class Proven:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One server that asks for client certificates, with what came of it."""
+
+    guard: Guard
+    rows: Sequence[ProofRow]
+
+    def to_json(self) -> dict[str, Any]:
+        trust = self.guard.value("client_certificate") or self.guard.value("trusted_certificate")
+        return {
+            "module": "client-auth",
+            "servers": self.guard.servers,
+            "location": "",
+            "where": self.guard.where,
+            "upstream": f"clients of {trust}",
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+
 def prove(one: Target, wanted: Wanted) -> int:
-    """Prove the declared locations, or those selected, or all; exit 2 when a row fails.
+    """Prove the declared locations and servers, or those selected, or all; exit 2 when a row fails.
 
     Raises:
         TrothError: the configuration cannot be read, or nothing is there to prove or to sign with.
     """
     config = read_config(one.nginx)
     proven = []
-    for place in _chosen(config, one.config, wanted):
+    asking = [Asking(g, prove_clients(config, g, one.nginx, one.config)) for g in _guards(config, one.config, wanted)]
+    for place in _chosen(config, one.config, wanted, required=not asking):
         rows = prove_location(config, place, one.nginx, one.config)
         proven.append(Proven(place, [*rows, *(prove_live(config, place, one.nginx) if wanted.live else ())]))
-    good = all(row.ok for each in proven for row in each.rows)
-    content: dict[str, Any] = {"ok": good, "locations": [each.to_json() for each in proven]}
+    shown: list[Proven | Asking] = [*proven, *asking]
+    good = all(row.ok for each in shown for row in each.rows)
+    content: dict[str, Any] = {"ok": good, "locations": [each.to_json() for each in shown]}
     signed = _sign(content, config, proven, one, clock.now()) if wanted.sign or wanted.out else ""
     if wanted.as_json:
         click.echo(json.dumps({**content, **({"proof": signed} if signed else {})}, indent=2))
@@ -124,7 +146,26 @@ def _sign(content: Mapping[str, Any], config: Config, proven: Sequence[Proven], 
     return sign_proof({**about, **content}, identity.shown, now)
 
 
-def _chosen(config: Config, declared: Declared | None, wanted: Wanted) -> list[Place]:
+def _guards(config: Config, declared: Declared | None, wanted: Wanted) -> list[Guard]:
+    """The servers that ask for certificates: the declared ones, those of the server named, or all."""
+    found = guards(config)
+    if wanted.clients:
+        found = [one for one in found if not wanted.server or answers(one.node, wanted.server)]
+        if not found:
+            raise TrothError(
+                f"no server {wanted.server!r} asks for client certificates", hint="see: troth nginx inspect"
+            )
+        return found
+    if wanted.location or wanted.stream:
+        return []
+    if declared is not None:
+        return [one for one in found if any(answers(one.node, guard.server) for guard in declared.guards)]
+    return found
+
+
+def _chosen(config: Config, declared: Declared | None, wanted: Wanted, *, required: bool) -> list[Place]:
+    if wanted.clients:
+        return []
     places = identity_map(config)
     asked = [(wanted.server, wanted.location, wanted.stream)] if wanted.location or wanted.stream else []
     if not asked and declared is not None:
@@ -133,7 +174,7 @@ def _chosen(config: Config, declared: Declared | None, wanted: Wanted) -> list[P
         places = [p for p in places if any(_fits(p, *one) for one in asked)]
     else:
         places = [p for p in places if p.value("ssl_certificate")]
-    if not places:
+    if not places and required:
         raise TrothError(
             "there is no such location that talks TLS to an upstream", hint="see what there is: troth nginx inspect"
         )

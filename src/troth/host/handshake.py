@@ -56,7 +56,7 @@ class Call:
     """Whom to call and how: `peer` is a host and port or the path of a socket; `name` is empty for no server name.
 
     `pair` holds the files of certificate and key; `roots` are the authorities by which the chain is judged (empty: it
-    is not judged); `host` and `path` are those of the request.
+    is not judged); `host` and `path` are those of the request, `headers` further lines of it.
     """
 
     peer: tuple[str, int] | str
@@ -65,6 +65,7 @@ class Call:
     roots: Sequence[x509.Certificate] = ()
     host: str = "localhost"
     path: str = "/"
+    headers: tuple[str, ...] = ()
 
 
 def shake(call: Call, timeout: float = TIMEOUT_SECONDS) -> Handshake:
@@ -146,7 +147,7 @@ def _ask(call: Call, tls: ssl.SSLSocket) -> Handshake:
     alert, problem, answer = None, "", b""
     try:
         answer = _said_first(tls)
-        tls.sendall(_request(call.host, call.path))
+        tls.sendall(_request(call.host, call.path, call.headers))
         answer += _read(tls)
         problem = "" if answer else CLOSED
     except OSError as error:
@@ -174,8 +175,9 @@ def _said_first(tls: ssl.SSLSocket) -> bytes:
         tls.settimeout(limit)
 
 
-def _request(host: str, path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nUser-Agent: troth-doctor\r\n\r\n".encode()
+def _request(host: str, path: str, headers: tuple[str, ...] = ()) -> bytes:
+    lines = (f"GET {path} HTTP/1.1", f"Host: {host}", "Connection: close", "User-Agent: troth-doctor", *headers)
+    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
 
 
 def _read(connection: socket.socket) -> bytes:

@@ -27,7 +27,7 @@ from troth.x509.pem import bundle_to_pem
 _FILES = ("ssl_certificate", "ssl_certificate_key", "ssl_trusted_certificate", "ssl_crl", "ssl_password_file")
 _REPLACED = ("ssl_certificate", "ssl_certificate_key", "ssl_password_file", "ssl_trusted_certificate", "ssl_name")
 _OWN_CERTIFICATE = ("certificate", "privatekey")
-_TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+TEMP_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 _STAMP = re.compile(r"^.*?\] \d+#\d+: (\*\d+ )?")
 # Headers that decide how the upstream is spoken to; others are the application's.
 _HEADERS = ("host", "connection")
@@ -118,7 +118,7 @@ class Second:
         write_file(self._directory / "nginx.conf", text.encode("utf-8", "surrogateescape"))
 
     def _http_block(self) -> str:
-        temp = "".join(f"{one}_temp_path {quote(str(self._directory / one))};\n" for one in _TEMP_PATHS)
+        temp = "".join(f"{one}_temp_path {quote(str(self._directory / one))};\n" for one in TEMP_PATHS)
         port = next(iter(self._ports.values()))
         locations = "".join(f"location = /{one.id} {{\n{self._directives(one)}}}\n" for one in self._routes.values())
         return (
