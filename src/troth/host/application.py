@@ -2,52 +2,19 @@
 
 import contextlib
 import socket
-import threading
-from types import TracebackType
 
-from troth.host import HostError
+from troth.host.listening import Listener
 
 TIMEOUT_SECONDS = 10.0
 MAX_BYTES = 262_144
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n"
 
 
-class Application:
+class Application(Listener):
     """Use as a context manager; `received` grows with every request, before it is answered."""
 
     def __init__(self) -> None:
         self.received: list[bytes] = []
-        self._listener: socket.socket | None = None
-
-    def __enter__(self) -> "Application":
-        try:
-            self._listener = socket.create_server(("127.0.0.1", 0))
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise HostError(f"cannot listen on loopback: {reason}") from error
-        threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._listener is not None:
-            with contextlib.suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-
-    @property
-    def port(self) -> int:
-        assert self._listener is not None
-        return int(self._listener.getsockname()[1])
-
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         connection.settimeout(TIMEOUT_SECONDS)

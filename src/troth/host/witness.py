@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from troth.host import HostError
 from troth.host.dialects import ALPN, answer_all
+from troth.host.listening import Listener
 from troth.x509.keys import PrivateKey, private_key_to_pem
 from troth.x509.pem import bundle_to_pem, parse_certificate_der
 
@@ -50,7 +51,7 @@ class Shown:
     key: PrivateKey
 
 
-class Witness:
+class Witness(Listener):
     """Use as a context manager; `seen` grows with every connection.
 
     Args:
@@ -68,28 +69,14 @@ class Witness:
         self._context = _context(shown, anchors, required)
         self._context.sni_callback = self._note_name
         self._names: dict[int, str] = {}
-        self._socket: socket.socket | None = None
         self._changed = threading.Condition()
-
-    def __enter__(self) -> "Witness":
-        self._socket = self._listen()
-        threading.Thread(target=self._accept, args=(self._socket,), daemon=True).start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-            self._socket.close()
+        super().__exit__(kind, error, trace)
         if isinstance(self._address, Path):
             self._address.unlink(missing_ok=True)
-
-    @property
-    def port(self) -> int:
-        assert self._socket is not None
-        return int(self._socket.getsockname()[1])
 
     def wait_for(self, count: int, timeout: float) -> bool:
         """Wait until so many handshakes were seen."""
@@ -113,19 +100,11 @@ class Witness:
         listener.listen(64)
         return listener
 
-    def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, raw: socket.socket) -> None:
-        raw.settimeout(TIMEOUT_SECONDS)
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(TIMEOUT_SECONDS)
         with (
             contextlib.suppress(OSError),
-            self._context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False) as tls,
+            self._context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False) as tls,
         ):
             try:
                 tls.do_handshake()
