@@ -6,8 +6,9 @@ import os
 import re
 import shlex
 import shutil
+import ssl
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,11 @@ from tests.nginx.causes import (
     UP,
     Case,
 )
+from tests.nginx.odd_upstreams import strict
 from tests.nginx.sites import make_certificates
+from tests.nginx.spoilers import shown
 from tests.rig.nginx import frame, get, program, programs, short_directory
-from tests.rig.pki import Pki
+from tests.rig.pki import SERVER, Pki
 from troth.cli.nginx import doctor
 from troth.cli.nginx_doctor import UnknownSymptomError
 from troth.host import HostError
@@ -197,6 +200,20 @@ def test_the_upstreams_own_log_is_understood(build: str, rule: str, pki: Pki) ->
         assert made.get("/x")[0] == (made.case.status or BY_ID[rule].status)
         assert ids(made.doctor("--log", str(made.directory / "tls" / "up.log"))) == (2, [rule])
         assert_cured(made)
+
+
+@pytest.mark.parametrize("alert", [ssl.ALERT_DESCRIPTION_BAD_CERTIFICATE, ssl.ALERT_DESCRIPTION_CERTIFICATE_UNKNOWN])
+def test_behind_an_alert_that_says_nothing_the_file_shows_the_cause(alert: int, pki: Pki) -> None:
+    faults: dict[str, dict[str, object]] = {
+        "client-expired": {"ended": True},
+        "client-purpose": {"purposes": (SERVER,)},
+        "client-leaf-only": {"leaf_only": True},
+    }
+    for rule, fault in faults.items():
+        case = replace(CASES["client-bad"], spoil=shown("client", **fault), upstream=strict(alert=alert))
+        with scene(case, "system", pki) as made:
+            made.nginx.start()
+            assert ids(made.doctor(f"http://127.0.0.1:{made.ports[0]}/x")) == (2, [rule])
 
 
 @pytest.mark.parametrize("build", sorted(programs()))

@@ -16,13 +16,17 @@ BUILD = Path("build")
 
 @dataclass(frozen=True)
 class Setting:
-    """What an upstream is to use: its port, its pair, whom it lets in, a directory, and a plain HTTP server behind."""
+    """What an upstream is to use: its port, its pair, whom it lets in, a directory, and a plain HTTP server behind.
+
+    With `newest` it speaks TLS 1.3 alone.
+    """
 
     directory: Path
     port: int
     pair: Pair
     trust: Path
     behind: int
+    newest: bool = False
 
     def write(self, name: str, text: str) -> str:
         path = self.directory / name
@@ -59,6 +63,7 @@ def built(path: str) -> Callable[[], str | None]:
 
 
 def haproxy(program: str, at: Setting) -> list[str]:
+    least = " ssl-min-ver TLSv1.3" if at.newest else ""
     text = f"""\
 defaults
     mode http
@@ -66,13 +71,14 @@ defaults
     timeout client 10s
     timeout server 10s
 frontend upstream
-    bind 127.0.0.1:{at.port} ssl crt {at.one_file} ca-file {at.trust} verify required
+    bind 127.0.0.1:{at.port} ssl crt {at.one_file} ca-file {at.trust} verify required{least}
     http-request return status 200 content-type text/plain string hello
 """
     return [program, "-db", "-f", at.write("haproxy.cfg", text)]
 
 
 def caddy(program: str, at: Setting) -> list[str]:
+    least = "protocols tls1.3" if at.newest else ""
     text = f"""\
 {{
     admin off
@@ -83,6 +89,7 @@ def caddy(program: str, at: Setting) -> list[str]:
 https://up.test:{at.port} {{
     bind 127.0.0.1
     tls {at.pair.certificate} {at.pair.key} {{
+        {least}
         client_auth {{
             mode require_and_verify
             trust_pool file {at.trust}
@@ -103,6 +110,10 @@ def envoy(program: str, at: Setting) -> list[str]:
         "common_tls_context": {
             "tls_certificates": [pair],
             "validation_context": {"trusted_ca": {"filename": str(at.trust)}},
+            "tls_params": {
+                "tls_minimum_protocol_version": "TLSv1_3" if at.newest else "TLSv1_2",
+                "tls_maximum_protocol_version": "TLSv1_3",
+            },
         },
     }
     answer = {"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}}
@@ -148,6 +159,7 @@ SSLEngine on
 SSLCertificateFile {at.pair.certificate}
 SSLCertificateKeyFile {at.pair.key}
 SSLCACertificateFile {at.trust}
+SSLProtocol {"-all +TLSv1.3" if at.newest else "all"}
 SSLVerifyClient require
 SSLVerifyDepth 2
 Redirect 410 /
@@ -158,12 +170,13 @@ Redirect 410 /
 def go_server(program: str, at: Setting) -> list[str]:
     binary = str(at.directory / "upstream")
     subprocess.run([program, "build", "-o", binary, "."], cwd=HERE / "go", check=True, capture_output=True, timeout=240)
-    return [binary, f"127.0.0.1:{at.port}", str(at.pair.certificate), str(at.pair.key), str(at.trust)]
+    files = [str(at.pair.certificate), str(at.pair.key), str(at.trust)]
+    return [binary, f"127.0.0.1:{at.port}", *files, *(["newest"] if at.newest else [])]
 
 
 def python_ssl(program: str, at: Setting) -> list[str]:
     files = [str(at.pair.certificate), str(at.pair.key), str(at.trust)]
-    return [program, str(HERE / "python_upstream.py"), str(at.port), *files]
+    return [program, str(HERE / "python_upstream.py"), str(at.port), *files, *(["newest"] if at.newest else [])]
 
 
 def stunnel(program: str, at: Setting) -> list[str]:
@@ -178,6 +191,7 @@ key = {at.pair.key}
 CAfile = {at.trust}
 verifyChain = yes
 requireCert = yes
+sslVersionMin = TLSv1.{3 if at.newest else 2}
 """
     return [program, at.write("stunnel.conf", text)]
 

@@ -1,4 +1,7 @@
-"""An upstream that lets nobody in without a certificate, by Python's ssl: PORT CERT KEY CA; "-" serves plain HTTP."""
+"""An upstream that lets nobody in without a certificate, by Python's ssl: PORT CERT KEY CA.
+
+"-" for a certificate serves plain HTTP; a fifth word means TLS 1.3 alone.
+"""
 
 import ssl
 import sys
@@ -31,13 +34,15 @@ class Server(ThreadingHTTPServer):
 
 
 def main() -> None:
-    port, certificate, key, trust = sys.argv[1:]
+    port, certificate, key, trust = sys.argv[1:5]
     server = Server(("127.0.0.1", int(port)), Handler)
     if certificate != "-":
         server.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         server.tls.load_cert_chain(certificate, key)
         server.tls.load_verify_locations(trust)
         server.tls.verify_mode = ssl.CERT_REQUIRED
+        if sys.argv[5:]:
+            server.tls.minimum_version = ssl.TLSVersion.TLSv1_3
     server.serve_forever()
 
 

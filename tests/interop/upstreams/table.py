@@ -1,15 +1,16 @@
-"""Each program on each nginx: a plain location is applied, then proven with witnesses and against the real upstream."""
+"""Each program on each nginx: a plain location is applied and proven; the doctor names what the upstream refuses."""
 
 import contextlib
 import json
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.interop.matrix import Cell
 from tests.interop.stage import TIMEOUT, troth_program, wait_until_listening
 from tests.interop.upstreams.programs import PROGRAMS, Program, Setting, python, python_ssl
+from tests.interop.upstreams.refusals import refusals
 from tests.rig.nginx import frame, programs, short_directory
 from tests.rig.pki import Pair, Pki
 from troth.host.ports import free_ports
@@ -30,7 +31,7 @@ def run_upstreams(only: str = "") -> list[Row]:
     """Run and print all, or those whose name contains `only`; a missing program's cells say how to get it."""
     builds = {name: path for name, path in sorted(programs().items()) if path is not None}
     rows = []
-    print(f"\n{'upstream':<72} " + " ".join(f"{f'through {name} nginx':<24}" for name in builds))
+    print(f"\n{'upstream':<72} " + " ".join(f"{f'through {name} nginx':<32}" for name in builds))
     for program in PROGRAMS:
         if only and only.lower() not in program.name.lower():
             continue
@@ -40,7 +41,7 @@ def run_upstreams(only: str = "") -> list[Row]:
         else:
             row = Row(program.name, version(found, program), observe(program, found, builds))
         rows.append(row)
-        verdicts = " ".join(f"{cell.verdict:<24.24}" for cell in row.cells.values())
+        verdicts = " ".join(f"{cell.verdict:<32.32}" for cell in row.cells.values())
         print(f"{row.program:<14} {row.version:<57.57} {verdicts}", flush=True)
         for cell in row.cells.values():
             if cell.detail:
@@ -60,15 +61,23 @@ def observe(program: Program, found: str, builds: dict[str, Path]) -> dict[str, 
     with short_directory("upstream") as directory:
         pki = Pki(directory / "pki")
         client = pki.leaf("client")
-        port, behind = free_ports(2)
+        port, behind, newest = free_ports(3)
         setting = Setting(directory, port, pki.leaf("up.test"), pki.trust, behind)
+        (directory / "newest").mkdir()
+        modern = replace(setting, directory=directory / "newest", port=newest, newest=True)
         try:
             with contextlib.ExitStack() as stack:
                 if program.name == "stunnel":
                     plain = [*python_ssl(str(python()), setting)[:2], str(behind), "-", "-", "-"]
                     stack.enter_context(serving(plain, directory / "behind.log", behind))
-                stack.enter_context(serving(program.command(found, setting), directory / "upstream.log", port))
-                return {name: prove(directory / name, path, client, pki, port) for name, path in builds.items()}
+                for one in (setting, modern):
+                    stack.enter_context(serving(program.command(found, one), one.directory / "upstream.log", one.port))
+                return {
+                    name: both(
+                        prove(directory / name, path, client, pki, port), name_refusals(path, pki, setting, newest)
+                    )
+                    for name, path in builds.items()
+                }
         except (RuntimeError, OSError, subprocess.SubprocessError) as error:
             return dict.fromkeys(builds, Cell("FAILED", str(error)))
 
@@ -97,6 +106,19 @@ def prove(directory: Path, nginx: Path, client: Pair, pki: Pki, upstream: int) -
     if wrong or done.returncode != 0 or live != LIVE_ROWS:
         return Cell("FAILED", "; ".join(wrong) or f"exit {done.returncode}, {live} live rows")
     return Cell(f"proven, {len(location['rows'])} rows", "")
+
+
+def name_refusals(nginx: Path, pki: Pki, setting: Setting, newest: int) -> Cell:
+    """Whether the doctor names what this upstream refuses."""
+    with short_directory("refusals") as directory:
+        seen = list(refusals(directory, nginx, pki, (setting.port, newest)))
+    wrong = [f"{one.kind}: {one.status}, named {', '.join(one.named) or 'nothing'}" for one in seen if not one.good]
+    return Cell("FAILED", "; ".join(wrong)) if wrong else Cell(f"{len(seen)} refusals", "")
+
+
+def both(one: Cell, other: Cell) -> Cell:
+    failed = [cell for cell in (one, other) if not cell.good]
+    return failed[0] if failed else Cell(f"{one.verdict}, {other.verdict}", "")
 
 
 def troth(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -114,6 +114,21 @@ def not_for_clients(_: "re.Match[str]", situation: Situation) -> str | None:
     return "its extended key usage lacks clientAuth" if wrong else None
 
 
+def _said_by(number: int, judge: Judge, *, alone: bool = False) -> Judge:
+    """An alert of its own says it; behind one that says nothing (Go sends 42 for much) only the file can show it.
+
+    With `alone` its own alert is believed whatever the file shows.
+    """
+
+    def judged(said: "re.Match[str]", situation: Situation) -> str | None:
+        found = judge(said, situation)
+        if said[0] == f"SSL alert number {number}":
+            return found or ("" if alone else found)
+        return found or None
+
+    return judged
+
+
 def _sni(wanted: bool) -> Judge:
     def judge(_: "re.Match[str]", situation: Situation) -> str | None:
         if situation.place is None:
@@ -173,10 +188,10 @@ _LOST = rf"{_RESET}|upstream prematurely closed connection while reading respons
 RULES = (
     _rule(
         "client-none-12",
-        _alert(40),
+        r"SSL alert number (?:40|42)\b",
         "the upstream requires a client certificate and got none (it speaks TLS 1.2)",
         _PAIR,
-        none_sent,
+        _said_by(40, none_sent),
     ),
     _rule(
         "no-common-cipher",
@@ -216,10 +231,10 @@ RULES = (
     ),
     _rule(
         "client-expired",
-        _alert(45),
+        r"SSL alert number (?:42|45|46)\b",
         "the certificate that this location shows has expired",
         "renew it, then reload nginx",
-        ended,
+        _said_by(45, ended),
     ),
     _rule(
         "client-future",
@@ -237,10 +252,10 @@ RULES = (
     ),
     _rule(
         "client-leaf-only",
-        _alert(48),
+        r"SSL alert number (?:42|46|48)\b",
         "this location sends its leaf without the intermediate, so the upstream finds no way to its root",
         "the intermediate after the leaf in the certificate file",
-        leaf_alone,
+        _said_by(48, leaf_alone),
     ),
     _rule(
         "client-authority-unknown",
@@ -250,9 +265,10 @@ RULES = (
     ),
     _rule(
         "client-purpose",
-        _alert(43),
+        r"SSL alert number (?:42|43|46)\b",
         "the certificate that this location shows is not for clients: it lacks clientAuth",
         "issue it with the extended key usage clientAuth",
+        _said_by(43, not_for_clients, alone=True),
     ),
     _rule(
         "client-revoked", _alert(44), "the certificate that this location shows is revoked", "issue a new certificate"
