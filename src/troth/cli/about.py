@@ -25,8 +25,13 @@ def path(base: bool, profile: bool) -> None:
 @flags.command("version", "troth version")
 def version() -> None:
     """Print the version."""
+    print(version_line())
+
+
+def version_line() -> str:
+    """Name, version, system and Python, as ``step version`` does."""
     import platform
 
     from troth import __version__
 
-    print(f"troth {__version__} ({platform.system().lower()}/{platform.machine()}, Python {platform.python_version()})")
+    return f"troth {__version__} ({platform.system().lower()}/{platform.machine()}, Python {platform.python_version()})"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from troth.cli import flags
+from troth.cli import flags, foreign
 
 if TYPE_CHECKING:
     from troth.client.authority import Authority, Chain
@@ -46,6 +46,7 @@ troth ca certificate www.example.com www.crt www.key --acme https://acme.example
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
+@foreign.ENROLMENT
 def certificate(subject: str, crt_file: str, key_file: str, token: str, force: bool, **given: Any) -> None:
     """Make a key, get a certificate for SUBJECT and write the chain to CRT_FILE and the key to KEY_FILE, both 0600.
 

@@ -2,7 +2,7 @@
 
 import click
 
-from troth.cli import flags
+from troth.cli import flags, foreign
 
 EXAMPLES = """
 troth ca init
@@ -35,6 +35,7 @@ troth ca init --name "Example" --dns ca.internal,10.0.0.2 --address :443 --provi
 @click.option("--no-db", is_flag=True, help="Leave the database out of ca.json (step-ca then keeps nothing).")
 @flags.CONTEXT_NAMES
 @flags.FORCE
+@foreign.INIT
 def init(
     name: str,
     dns: tuple[str, ...],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from troth.cli import flags
+from troth.cli import flags, foreign
 
 if TYPE_CHECKING:
     from troth.cli.owned import KeyPassword, OwnedPair
@@ -40,6 +40,7 @@ troth ca rekey client.crt client.key --force --key-mode 640 --group nginx
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
+@foreign.KEY_SYSTEM
 def rekey(crt_file: str, key_file: str, force: bool, **given: Any) -> None:
     """Renew the certificate in CRT_FILE with a new key; certificate and key are replaced as a pair.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from troth.cli import flags
+from troth.cli import flags, foreign
 
 if TYPE_CHECKING:
     from troth.cli.owned import KeyPassword, OwnedPair
@@ -43,6 +43,7 @@ troth ca renew client.crt client.key --daemon --renew-period 16h --pid-file /run
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
+@foreign.KEY_SYSTEM
 def renew(crt_file: str, key_file: str, force: bool, **given: Any) -> None:
     """Renew the certificate in CRT_FILE with the key in KEY_FILE, which stays.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from troth.cli import flags
+from troth.cli import flags, foreign
 
 if TYPE_CHECKING:
     from cryptography.x509 import CertificateSigningRequest
@@ -35,6 +35,7 @@ troth ca sign internal.csr internal.crt --provisioner acme --webroot /var/www/ht
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
+@foreign.ENROLMENT
 def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) -> None:
     """Get a certificate for the request in CSR_FILE and write the chain to CRT_FILE, 0600."""
     from troth.cli.outputs import may_write, permissions_of

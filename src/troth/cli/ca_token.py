@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from troth.cli import flags
+from troth.cli import flags, foreign
 
 if TYPE_CHECKING:
     from troth.client.tokens import Validity
@@ -39,6 +39,7 @@ troth ca token internal.example.com --renew --x5c-cert internal.crt --x5c-key in
 @flags.OFFLINE
 @flags.CA
 @flags.FORCE
+@foreign.TOKENS
 def token(subject: str, output_file: str, force: bool, **given: Any) -> None:
     """Make a one-time token for SUBJECT and print it.
 

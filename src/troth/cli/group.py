@@ -17,11 +17,13 @@ from troth.host.contexts import ContextError
 from troth.host.steppath import ENVIRONMENT, StepPath, context_in_use, step_base
 
 # Groups whose flags are step's and may therefore come from STEP_* and defaults.json; init and serve describe an
-# authority of this machine, where a client's defaults would be wrong.
+# authority of this machine, where a client's defaults would be wrong (init looks into the environment).
 CONFIGURABLE = ("ca", "ca provisioner", "certificate", "crypto", "crypto jwk", "crypto jwt")
 NOT_CONFIGURABLE = ("init", "serve")
 # Commands whose --context names one that need not be there yet.
 NAMING = ("bootstrap",)
+# A client's, which say nothing of an authority that is to be made; step leaves the first two out as well.
+NEVER_FOR_INIT = ("root", "key", "context", "profile", "authority", "force")
 NEVER_IN_DEFAULTS = ("context", "profile", "authority", "help")
 
 
@@ -61,6 +63,9 @@ class LazyGroup(click.Group):
         if _is_configurable(self.path) and name not in NOT_CONFIGURABLE:
             context = _given_context(command, args[1:])
             ctx.default_map = {name: configured_values(command, os.environ, _defaults(context, name in NAMING))}
+        elif (self.path, name) == ("ca", "init"):
+            values = configured_values(command, os.environ, {})
+            ctx.default_map = {name: {key: value for key, value in values.items() if key not in NEVER_FOR_INIT}}
         return name, command, args[1:]
 
 

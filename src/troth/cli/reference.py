@@ -54,7 +54,7 @@ def markdown() -> str:
         "",
         "A flag that is not given is looked up in the environment (`STEP_<FLAG>`, so `STEP_CA_URL` is `--ca-url`)",
         "and then in `config/defaults.json` below the step path (`$STEPPATH`, or `~/.step`); this holds for the `ca`,",
-        "`certificate` and `crypto` commands except `ca init` and `ca serve`.",
+        "`certificate` and `crypto` commands except `ca serve`; `ca init` looks into the environment only.",
         "",
         "Exit codes: 0 fine, 1 refused or failed, 3 unknown command, 130 interrupted; others where a command says so.",
         "Errors are lines on stderr, `error: ...` and often `hint: ...`; `STEPDEBUG=1` adds the details.",
