@@ -99,6 +99,14 @@ class Account:
         assert all(line.startswith("hint: ") for line in lines[1:]), result
         return "\n".join(lines)
 
+    def refused_at_login(self, *args: str, **env: str) -> str:
+        """As `refused`, where lines for the person who logs in come before the error."""
+        result = self.troth(*args, **env)
+        assert result.code == 1 and result.out == "" and "Traceback" not in result.err, result
+        _, error, said = result.err.rpartition("error: ")
+        assert error and all(line.startswith("hint: ") for line in said.splitlines()[1:]), result
+        return error + said
+
 
 @dataclass(frozen=True)
 class RunningAuthority:

@@ -23,6 +23,8 @@ troth ca certificate jane@example.com jane.crt jane.key --token $IDENTITY_TOKEN 
 troth ca certificate internal.example.com internal.crt internal.key --offline --password-file pw
 troth ca certificate myuser client.crt client.key --provisioner admin --provisioner-password-file pw --not-after 8h
 
+troth ca certificate jane@example.com jane.crt jane.key --provisioner google
+troth ca certificate jane@example.com jane.crt jane.key --provisioner google --console
 troth ca certificate internal.example.com internal.crt internal.key --provisioner acme
 troth ca certificate internal.example.com internal.crt internal.key --provisioner acme --webroot /var/www/html
 troth ca certificate www.example.com www.crt www.key --acme https://acme.example.com/directory --contact ops@example.com
@@ -41,6 +43,7 @@ troth ca certificate www.example.com www.crt www.key --acme https://acme.example
 @flags.VALIDITY
 @flags.KEY_KIND
 @flags.SET
+@flags.CONSOLE
 @flags.ACME
 @flags.PAIR_PERMISSIONS
 @flags.OFFLINE
@@ -113,6 +116,12 @@ def _with_provisioner(subject: str, key: "PrivateKey", given: dict[str, Any]) ->
         from troth.cli.ordering import order_for_key, place_of_provisioner
 
         return order_for_key(place_of_provisioner(authority, provisioner.name), subject, key, given)
+    if provisioner is not None and provisioner.kind == "OIDC":
+        from troth.cli.identity import identity_token
+
+        token = identity_token(provisioner, console=given["console"])
+        # Who gets which names is the authority's to say; the request names what was asked for.
+        return _sign(authority, token, key, given, subject, given["sans"] or (subject,))
     return _with_password(authority, provisioner, subject, key, given)
 
 

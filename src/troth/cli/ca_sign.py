@@ -30,6 +30,7 @@ troth ca sign internal.csr internal.crt --provisioner acme --webroot /var/www/ht
 @flags.SANS
 @flags.VALIDITY
 @flags.SET
+@flags.CONSOLE
 @flags.ACME
 @flags.CERT_PERMISSIONS
 @flags.OFFLINE
@@ -87,6 +88,10 @@ def _with_provisioner(request: "CertificateSigningRequest", given: dict[str, Any
         from troth.cli.ordering import order_for_request, place_of_provisioner
 
         return order_for_request(place_of_provisioner(authority, provisioner.name), request, given)
+    if provisioner is not None and provisioner.kind == "OIDC":
+        from troth.cli.identity import identity_token
+
+        return _sign(authority, request, identity_token(provisioner, console=given["console"]), given)
     return _sign(authority, request, _own_token(authority, provisioner, request, given), given)
 
 

@@ -9,6 +9,7 @@ import click
 from troth.cli import flags, foreign
 
 if TYPE_CHECKING:
+    from troth.client.provisioners import Provisioner
     from troth.client.tokens import Validity
 
 EXAMPLES = """
@@ -18,6 +19,7 @@ troth ca token internal.example.com --cnf-file internal.csr
 troth ca token 4182942735723476587534 --revoke
 troth ca token internal.example.com --x5c-cert machine.crt --x5c-key machine.key
 troth ca token internal.example.com --offline
+troth ca token jane@example.com --provisioner google
 troth ca token internal.example.com --renew --x5c-cert internal.crt --x5c-key internal.key
 """
 
@@ -35,6 +37,7 @@ troth ca token internal.example.com --renew --x5c-cert internal.crt --x5c-key in
 @click.option("--cnf", metavar="FINGERPRINT", default="", help="Good only for the request with this fingerprint.")
 @click.option("--cnf-file", metavar="FILE", default="", help="Good only for the request in this file.")
 @flags.SET
+@flags.CONSOLE
 @click.option("--output-file", metavar="FILE", default="", help="Write the token to a file, born 0600.")
 @flags.OFFLINE
 @flags.CA
@@ -69,7 +72,7 @@ def _span(not_before: str, not_after: str, now: datetime) -> "Validity":
 
 def _one_time(subject: str, given: dict[str, Any], span: "Validity") -> str:
     from troth.cli import trust
-    from troth.cli.granting import Chosen, detached_key, signing_key
+    from troth.cli.granting import Chosen, chosen_provisioner, detached_key, signing_key
     from troth.client.enroll import root_fingerprint
     from troth.client.tokens import request_claims, revoke_audience, sign_audience, sign_token
 
@@ -80,12 +83,33 @@ def _one_time(subject: str, given: dict[str, Any], span: "Validity") -> str:
     user = flags.template_data(given["sets"], given["set_file"])
     confirmation = _confirmation(given["cnf"], given["cnf_file"])
     chosen = Chosen.of(given)
-    key = detached_key(chosen) if detached else signing_key(authority, chosen)
+    provisioner = None if detached else chosen_provisioner(authority, chosen, flags.hinted_kind(given))
+    if provisioner is not None and provisioner.kind != "JWK":
+        return _of_another(provisioner, given)
+    key = detached_key(chosen) if detached else signing_key(authority, chosen, provisioner)
     sha = root_fingerprint(authority.roots)
     if given["for_revoke"]:
         return sign_token(key, revoke_audience(authority.url), _decimal(subject), span, {"sha": sha})
     claims = request_claims(subject, given["sans"], sha, confirmation=confirmation, user=user)
     return sign_token(key, sign_audience(authority.url), subject, span, claims)
+
+
+def _of_another(provisioner: "Provisioner", given: dict[str, Any]) -> str:
+    """An identity token: the provider makes it, so nothing can be put into it here."""
+    from troth.cli.identity import identity_token
+    from troth.errors import UsageError
+
+    if provisioner.kind == "ACME":
+        hint = f"get the certificate itself: troth ca certificate SUBJECT CRT KEY --provisioner {provisioner.name}"
+        raise UsageError(f"provisioner {provisioner.name!r} is of type ACME, which has no tokens", hint=hint)
+    own = {"--san": "sans", "--cnf": "cnf", "--cnf-file": "cnf_file", "--not-before": "not_before"}
+    own |= {"--not-after": "not_after", "--set": "sets", "--set-file": "set_file", "--key": "key_file"}
+    wrong = next((flag for flag, name in own.items() if given[name]), None)
+    if wrong is not None:
+        hint = "leave it out; names and template data can be given to: troth ca certificate"
+        message = f"{wrong} cannot be used with provisioner {provisioner.name!r}: its identity provider makes the token"
+        raise UsageError(message, hint=hint)
+    return identity_token(provisioner, console=given["console"])
 
 
 def _decimal(serial: str) -> str:

@@ -199,6 +199,7 @@ class TokenView:
     expires: datetime | None
     issuer: str
     email: str = ""
+    nonce: str = ""
 
     @property
     def is_service_account(self) -> bool:
@@ -236,6 +237,7 @@ def read_token(token: str) -> TokenView:
             expires=None if expires is None else datetime.fromtimestamp(float(expires), UTC),
             issuer=str(claims.get("iss") or ""),
             email=str(claims.get("email") or ""),
+            nonce=str(claims.get("nonce") or ""),
         )
     except (ValueError, TypeError, OverflowError, OSError) as error:
         raise TokenError("invalid token: expected three base64url parts as printed by 'troth ca token'") from error

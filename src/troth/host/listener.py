@@ -8,6 +8,7 @@ import contextlib
 import errno
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from typing import Any
 from troth.host import HostError
 
 REQUEST_SECONDS = 10.0
+# What is being answered when the block ends is answered; a connection that only stands there is not waited for.
+FAREWELL_SECONDS = 1.0
 MAX_CONNECTIONS = 32
 MAX_PATH_CHARACTERS = 16 * 1024
 
@@ -43,9 +46,10 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = MAX_CONNECTIONS
 
-    def __init__(self, family: socket.AddressFamily, address: tuple[str, int], route: Route) -> None:
+    def __init__(self, family: socket.AddressFamily, address: tuple[str, int], route: Route, seconds: float) -> None:
         self.address_family = family
         self.route = route
+        self._seconds = seconds
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__(address, _Handler)
 
@@ -64,7 +68,7 @@ class _Server(ThreadingHTTPServer):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         # A socket's time-out starts anew with every byte; the timer bounds a whole request.
-        timer = threading.Timer(REQUEST_SECONDS, self.shutdown_request, (request,))
+        timer = threading.Timer(self._seconds, self.shutdown_request, (request,))
         timer.daemon = True
         timer.start()
         try:
@@ -72,6 +76,13 @@ class _Server(ThreadingHTTPServer):
         finally:
             timer.cancel()
             self._places.release()
+
+    def finish(self, seconds: float) -> None:
+        """Wait for the answers that are on their way."""
+        until = time.monotonic() + seconds
+        for _ in range(MAX_CONNECTIONS):
+            if not self._places.acquire(timeout=max(0.0, until - time.monotonic())):
+                return
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Whoever sent it has gone or speaks no HTTP; there is nobody to tell."""
@@ -104,7 +115,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def listening(host: str, port: int, route: Route, *, hint: str) -> Iterator[int]:
+def listening(host: str, port: int, route: Route, *, hint: str, seconds: float = REQUEST_SECONDS) -> Iterator[int]:
     """Answer requests for as long as the block runs.
 
     Args:
@@ -112,6 +123,7 @@ def listening(host: str, port: int, route: Route, *, hint: str) -> Iterator[int]
         port: 0 takes a free one.
         route: path with query, and the Host header, to an answer; called from several threads.
         hint: what to do when the address cannot be had.
+        seconds: how long a request with its answer may take.
 
     Yields:
         The port.
@@ -119,7 +131,7 @@ def listening(host: str, port: int, route: Route, *, hint: str) -> Iterator[int]
     Raises:
         ListenError: the address cannot be had.
     """
-    server = _bound(host, port, route, hint)
+    server = _bound(host, port, route, hint, seconds)
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -127,17 +139,18 @@ def listening(host: str, port: int, route: Route, *, hint: str) -> Iterator[int]
     finally:
         server.shutdown()
         server.server_close()
+        server.finish(FAREWELL_SECONDS)
 
 
-def _bound(host: str, port: int, route: Route, hint: str) -> _Server:
+def _bound(host: str, port: int, route: Route, hint: str, seconds: float) -> _Server:
     shown = f"{f'[{host}]' if ':' in host else host}:{port}"
     try:
         if not host:
             with contextlib.suppress(OSError):
-                return _Server(socket.AF_INET6, ("::", port), route)
-            return _Server(socket.AF_INET, ("0.0.0.0", port), route)  # noqa: S104 - a validation comes from anywhere
+                return _Server(socket.AF_INET6, ("::", port), route, seconds)
+            return _Server(socket.AF_INET, ("0.0.0.0", port), route, seconds)  # noqa: S104 - a validation comes from anywhere
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return _Server(family, (str(address[0]), int(address[1])), route)
+        return _Server(family, (str(address[0]), int(address[1])), route, seconds)
     except (OSError, OverflowError) as error:
         number = error.errno if isinstance(error, OSError) else None
         why = {
