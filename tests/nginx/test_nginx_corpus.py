@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.nginx.sites import CORPUS, Case, Site, cases, lay_out, make_certificates
 from tests.rig.nginx import program, programs, short_directory
 from tests.rig.pki import Pki
 from troth.agent.apply import apply_plan, read_config, undo
+from troth.cli.nginx import inspect
 from troth.nginx.family import FAMILIES
 from troth.nginx.findings import examine
 from troth.nginx.lexer import tokenize
@@ -102,6 +104,10 @@ def test_inspect_reads_what_nginx_accepts(work: Work) -> None:
         assert finding.fix
     for place in places:
         assert place.to_json()["where"] == place.where
+    words = ["--nginx", str(work.site.nginx.binary), "-c", str(work.site.nginx.main), "-p", str(work.site.directory)]
+    for form in ((), ("--json",), ("--sarif",)):
+        done = CliRunner().invoke(inspect, [*words, *form], standalone_mode=False)
+        assert done.return_value in (0, 2), done.output + repr(done.exception)
 
 
 @each

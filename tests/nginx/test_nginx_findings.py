@@ -20,7 +20,7 @@ from troth.agent.reading import read_config
 from troth.cli.nginx import inspect
 from troth.errors import UsageError
 from troth.host import clock
-from troth.host.nginx import Nginx
+from troth.host.nginx import Nginx, NginxTestError
 from troth.host.ports import free_ports
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.findings import RULES, SEVERITIES, Finding, examine
@@ -163,6 +163,88 @@ def test_sarif_names_every_rule_and_every_line(nginx: Nginx) -> None:
         place = result["locations"][0]["physicalLocation"]
         assert f"{place['artifactLocation']['uri']}:{place['region']['startLine']}" == f"file://{finding.where}"
         assert result["level"] in ("note", "warning", "error")
+
+
+REQUIRED = {
+    # What sarif-schema-2.1.0.json requires of the objects that are written (OASIS SARIF 2.1.0 §3).
+    "": ("version", "runs"),
+    "runs": ("tool",),
+    "tool": ("driver",),
+    "driver": ("name",),
+    "rules": ("id",),
+    "invocations": ("executionSuccessful",),
+    "toolConfigurationNotifications": ("message",),
+    "results": ("message",),
+    "message": ("text",),
+    "shortDescription": ("text",),
+    "fullDescription": ("text",),
+    "help": ("text",),
+}
+
+
+def lacking(value: object, name: str = "") -> list[str]:
+    """The required properties that are not there, by where they should be."""
+    if isinstance(value, list):
+        return [one for item in value for one in lacking(item, name)]
+    if not isinstance(value, dict):
+        return []
+    mine = [f"{name}.{one}" for one in REQUIRED.get(name, ()) if one not in value]
+    return mine + [one for key, item in value.items() for one in lacking(item, key)]
+
+
+def test_sarif_has_what_its_schema_requires(nginx: Nginx) -> None:
+    for spoil in ("", "proxy_passes"):
+        nginx.main.write_text(nginx.main.read_text().replace("proxy_pass ", f"{spoil or 'proxy_pass'} "))
+        value = json.loads(run(nginx, "--sarif")[1])
+        assert lacking(value) == []
+        (once,) = value["runs"]
+        assert once["invocations"][0]["executionSuccessful"] is not bool(spoil)
+        rules = [rule["id"] for rule in once["tool"]["driver"]["rules"]]
+        assert len(set(rules)) == len(rules)
+        for result in once["results"]:
+            place = result["locations"][0]["physicalLocation"]
+            assert place["region"]["startLine"] >= 1
+            assert place["artifactLocation"]["uri"].startswith("file:///")
+    assert "unknown directive" in once["invocations"][0]["toolConfigurationNotifications"][0]["message"]["text"]
+
+
+def test_what_nginx_refuses_is_read_all_the_same_and_marked(nginx: Nginx) -> None:
+    """The include is found, the place in it is shown, nginx's word stands first."""
+    other = nginx.main.parent / "more.conf"
+    other.write_text(site(f"{ID} nonsense;").replace("PORT", "1").replace("TLS", str(nginx.main.parent / "tls")))
+    nginx.main.write_text(nginx.main.read_text().replace("access_log off;", f"access_log off; include {other};"))
+    code, text = run(nginx)
+    assert code == 2
+    assert text.startswith(f'nginx refuses the configuration: unknown directive "nonsense" in {other}:5')
+    assert "The map below is read without nginx's word for it." in text
+    assert f"({other}:4)" in text
+    value = json.loads(run(nginx, "--json")[1])
+    assert value["verified"] is False
+    assert len(value["places"]) == 2
+
+
+def test_what_nobody_can_read_is_quoted_from_nginx(nginx: Nginx) -> None:
+    nginx.main.write_text(nginx.main.read_text().rstrip().removesuffix("}"))
+    with pytest.raises(NginxTestError, match='unexpected end of file, expecting "}" in') as refused:
+        inspect.main(
+            ["--nginx", str(nginx.binary), "-c", str(nginx.main), "-p", str(nginx.base)], standalone_mode=False
+        )
+    assert (refused.value.hint or "").startswith("nor can it be read without nginx: ")
+
+
+def test_the_map_says_how_long_connections_keep_an_identity(nginx: Nginx) -> None:
+    pool = "upstream pool { server 127.0.0.1:1; keepalive 4; keepalive_time 5m; }\n"
+    write(
+        nginx.main.parent,
+        nginx.binary,
+        site(f"{ID}{CHECK} proxy_ssl_server_name on;", "proxy_pass https://pool;", pool),
+    )
+    text = run(nginx)[1]
+    assert "    sends    name pool, sessions resumed, connections kept up to 300 s, upstream pool" in text
+    (place,) = json.loads(run(nginx, "--json")[1])["places"]
+    assert (place["keptSeconds"], place["name"]) == (300, "pool")
+    write(nginx.main.parent, nginx.binary, site(f"{ID} proxy_ssl_session_reuse off;"))
+    assert "    sends    no name, no session resumed, connections not kept" in run(nginx)[1]
 
 
 def test_sarif_and_json_are_one_or_the_other(nginx: Nginx) -> None:

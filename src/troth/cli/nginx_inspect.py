@@ -10,11 +10,13 @@ from troth import __version__
 from troth.agent.material import look_into_files
 from troth.agent.reading import read_config, read_unverified
 from troth.cli.nginx_options import Target
+from troth.errors import TrothError
 from troth.host import clock
 from troth.host.nginx import NginxTestError
 from troth.nginx.findings import SEVERITIES, Finding, examine
 from troth.nginx.findings.files import label
-from troth.nginx.findings.rule import paths_of
+from troth.nginx.findings.rotation import kept_seconds
+from troth.nginx.findings.rule import Subject, paths_of
 from troth.nginx.findings.sarif import to_sarif
 from troth.nginx.map import Guard, Place, guards, identity_map
 from troth.nginx.material import Facts
@@ -33,6 +35,7 @@ class Inspection:
     facts: Facts
     findings: Sequence[Finding]
     refused: str
+    subject: Subject
 
 
 def inspect(one: Target, *, form: str, fail_on: str) -> int:
@@ -48,7 +51,7 @@ def inspect(one: Target, *, form: str, fail_on: str) -> int:
     """
     seen = look(one)
     if form == "sarif":
-        click.echo(json.dumps(to_sarif(seen.findings, __version__), indent=2))
+        click.echo(json.dumps(to_sarif(seen.findings, __version__, seen.refused), indent=2))
     elif form == "json":
         click.echo(json.dumps(_json(seen), indent=2))
     else:
@@ -70,17 +73,26 @@ def look(one: Target) -> Inspection:
         config = read_config(one.nginx)
     except NginxTestError as error:
         refused = error.message
-        config = read_unverified(one.nginx)
+        try:
+            config = read_unverified(one.nginx)
+        except TrothError as ours:
+            raise NginxTestError(refused, hint=f"nor can it be read without nginx: {ours.message}") from error
     places, asking = identity_map(config), guards(config)
     facts = look_into_files(config, places, asking, one.nginx, clock.now())
-    return Inspection(config, places, asking, facts, examine(config, places, one.nginx.capabilities(), facts), refused)
+    capabilities = one.nginx.capabilities()
+    findings = examine(config, places, capabilities, facts)
+    subject = Subject(config, places, asking, capabilities, facts)
+    return Inspection(config, places, asking, facts, findings, refused, subject)
 
 
 def _json(seen: Inspection) -> dict[str, object]:
     return {
         "verified": not seen.refused,
         "refused": seen.refused,
-        "places": [place.to_json() for place in seen.places],
+        "places": [
+            {**place.to_json(), "name": place.name, "keptSeconds": kept_seconds(place, seen.subject)}
+            for place in seen.places
+        ],
         "servers": [guard.to_json() for guard in seen.guards],
         "files": [_file_json(seen.facts, path) for path in sorted(seen.facts.files)],
         "findings": [asdict(finding) for finding in seen.findings],
@@ -113,7 +125,7 @@ def _text(seen: Inspection) -> str:
         lines.append(f"    trusts   {_named(seen, trust) + name if trust else 'anyone'}")
         sni = f"name {place.name}" if place.is_on("ssl_server_name") else "no name"
         resumed = "sessions resumed" if place.is_on("ssl_session_reuse", "on") else "no session resumed"
-        lines.append(f"    sends    {sni}, {resumed}{f', upstream {place.group}' if place.group else ''}")
+        lines.append(f"    sends    {sni}, {resumed}, {_kept(seen, place)}")
     if not seen.places:
         lines.append("no location talks TLS to an upstream")
     for guard in seen.guards:
@@ -126,6 +138,13 @@ def _text(seen: Inspection) -> str:
         lines += ["", f"{finding.severity:<7} {finding.id}  {finding.where}", f"    {finding.what}"]
         lines += [f"    why: {finding.why}", f"    fix: {finding.fix}"]
     return "\n".join(lines)
+
+
+def _kept(seen: Inspection, place: Place) -> str:
+    """Whether connections are kept, and for how long under the identity they were opened with."""
+    lasts = kept_seconds(place, seen.subject)
+    kept = f"connections kept up to {lasts} s" if lasts else "connections not kept"
+    return f"{kept}, upstream {place.group}" if place.group else kept
 
 
 def _named(seen: Inspection, value: str) -> str:

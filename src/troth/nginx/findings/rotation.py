@@ -45,17 +45,23 @@ def _shutdown_timeout(subject: Subject) -> Iterator[Hit]:
         yield Hit(line.where, f"requests that last longer than {' '.join(line.arguments)} after a reload are cut")
 
 
-def _keepalive_time(place: Place, subject: Subject) -> Iterator[Hit]:
+def kept_seconds(place: Place, subject: Subject) -> int:
+    """How long a busy connection to the upstream goes on under the identity it was opened with; 0: it is not kept."""
     group = _group(place, subject)
-    if group is None or not place.value("ssl_certificate") or not _keeps(place, subject):
+    if group is None or not _keeps(place, subject):
+        return 0
+    line = group.first("keepalive_time")
+    return seconds(" ".join(line.arguments)) if line is not None else DEFAULT_KEEPALIVE_SECONDS
+
+
+def _keepalive_time(place: Place, subject: Subject) -> Iterator[Hit]:
+    group, lasts = _group(place, subject), kept_seconds(place, subject)
+    if group is None or not place.value("ssl_certificate"):
         return
-    line = group.first("keepalive_time") or effective(group, "keepalive_time")
-    lasts = (
-        seconds(" ".join(line.arguments)) if line is not None and line.parent is group else DEFAULT_KEEPALIVE_SECONDS
-    )
+    line = group.first("keepalive_time")
     if lasts > LONGEST_SECONDS and subject.capabilities.keepalive_time:
         what = f"connections of upstream {place.group} go on under their identity for {lasts} s"
-        yield Hit(line.where if line is not None and line.parent is group else group.where, what, place.family)
+        yield Hit(line.where if line is not None else group.where, what, place.family)
 
 
 def _keepalive_unused(place: Place, subject: Subject) -> Iterator[Hit]:

@@ -9,12 +9,13 @@ SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sar
 _LEVELS = {"info": "note", "warning": "warning", "error": "error"}
 
 
-def to_sarif(findings: Sequence[Finding], version: str) -> dict[str, object]:
+def to_sarif(findings: Sequence[Finding], version: str, refused: str = "") -> dict[str, object]:
     """One run of this program.
 
     Args:
         findings: from `examine`.
         version: of this program.
+        refused: nginx's word where it does not take the configuration: what was found is then read without it.
     """
     ids = [rule.id for rule in RULES]
     driver = {
@@ -34,8 +35,21 @@ def to_sarif(findings: Sequence[Finding], version: str) -> dict[str, object]:
     return {
         "$schema": SCHEMA,
         "version": "2.1.0",
-        "runs": [{"tool": {"driver": driver}, "results": [_result(one, ids) for one in findings]}],
+        "runs": [
+            {
+                "tool": {"driver": driver},
+                "invocations": [_invocation(refused)],
+                "results": [_result(one, ids) for one in findings],
+            }
+        ],
     }
+
+
+def _invocation(refused: str) -> dict[str, object]:
+    if not refused:
+        return {"executionSuccessful": True}
+    notice = {"level": "error", "message": {"text": refused}}
+    return {"executionSuccessful": False, "toolConfigurationNotifications": [notice]}
 
 
 def _result(finding: Finding, ids: Sequence[str]) -> dict[str, object]:
