@@ -145,8 +145,11 @@ class Authority:
         """The policies of the provisioner and of the authority; every one of them must allow every name.
 
         Raises:
-            ForbiddenError: one does not.
+            ForbiddenError: one does not, or a name holds what readers of C strings and of logs stumble over.
         """
+        for name in (common_name, *names.dns, *names.emails, *names.uris):
+            if not name.isprintable():
+                raise ForbiddenError(f"name {name!r} holds characters that cannot be printed")
         own = self.provisioner_policies.get(provisioner.name)
         for policy in (own, *self.policies) if own is not None else self.policies:
             policy.check(common_name, names)

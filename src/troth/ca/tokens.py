@@ -1,7 +1,6 @@
 """One-time tokens (RFC 7519 over RFC 7515): read unverified to find the provisioner, then checked against it."""
 
 import hashlib
-import json
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.util import urlsafe_b64decode
 
 from troth.ca import UnauthorizedError
+from troth.ca.strict_json import read_object
 
 LEEWAY = timedelta(seconds=60)
 MAX_LIFETIME = timedelta(hours=1)
@@ -92,11 +92,15 @@ def parse_token(text: str) -> Token:
     text = "".join(text.split())
     try:
         parsed = jws.extract_compact(text.encode("ascii"), registry=_REGISTRY)
-        header, claims = parsed.headers(), json.loads(parsed.payload)
+        header = read_object(urlsafe_b64decode(parsed.segments["header"]))
     except (JoseError, ValueError, RecursionError) as error:
         raise UnauthorizedError("token is not a compact JWS") from error
-    if not isinstance(claims, dict):
-        raise UnauthorizedError("token claims are not a JSON object")
+    if "crit" in header:  # RFC 7515 §4.1.11: what must be understood, and we understand none
+        raise UnauthorizedError("token header demands extensions (crit)")
+    try:
+        claims = read_object(parsed.payload)
+    except ValueError as error:
+        raise UnauthorizedError(f"token claims cannot be read: {error}") from error
     audience = claims.get("aud")
     values = audience if isinstance(audience, list) else [audience]
     return Token(text, header, claims, parsed, tuple(item for item in values if isinstance(item, str)))

@@ -1,12 +1,12 @@
 """What clients send, read strictly into values; unknown members are ignored, as step-ca does."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from troth.ca import MalformedError, UnsupportedError
+from troth.ca.strict_json import read_object
 from troth.ca.validity import Wish, parse_wish
 
 REASON_CODES = range(11)
@@ -40,12 +40,9 @@ def parse_object(body: bytes) -> Mapping[str, Any]:
         MalformedError: it is something else.
     """
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise MalformedError("request body is not valid JSON") from error
-    if not isinstance(value, dict):
-        raise MalformedError("request body is not a JSON object")
-    return value
+        return read_object(body)
+    except ValueError as error:
+        raise MalformedError(f"request body is not a JSON object that can be read: {error}") from error
 
 
 def parse_sign(body: bytes) -> SignMessage:
@@ -120,9 +117,4 @@ def _text(value: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(member, str):
         raise MalformedError(f"{name} is not a text")
-    if not member.isascii():
-        try:
-            member.encode()
-        except UnicodeEncodeError as error:  # half of a surrogate pair, which JSON can spell and UTF-8 cannot
-            raise MalformedError(f"{name} is not valid Unicode") from error
     return member

@@ -35,10 +35,7 @@ class GroupCommit:
 
     def _flush(self) -> None:
         batch, self._waiting = self._waiting, []
-        try:
-            outcomes = self._store.apply([change for change, _ in batch])
-        except StoreError as error:
-            outcomes = [error] * len(batch)
+        outcomes = self._applied([change for change, _ in batch])
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if future.cancelled():
                 continue
@@ -46,3 +43,14 @@ class GroupCommit:
                 future.set_result(None)
             else:
                 future.set_exception(outcome)
+
+    def _applied(self, changes: list[Change]) -> list[StoreError | None]:
+        """Everybody gets an outcome, and a change that cannot even be written down does not take the others with it."""
+        try:
+            return self._store.apply(changes)
+        except StoreError as error:
+            return [error] * len(changes)
+        except Exception as error:
+            if len(changes) > 1:
+                return [outcome for change in changes for outcome in self._applied([change])]
+            return [StoreError(f"cannot record in the database: {type(error).__name__}: {error}")]

@@ -124,8 +124,7 @@ class Provisioner:
         """The grant of a token that has passed every check."""
         names = token.claims.get("sans")
         listed = tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
-        confirmation = token.claims.get("cnf")
-        bound = confirmation.get("x5rt#S256", "") if isinstance(confirmation, dict) else ""
+        bound = _bound_to(token.claims.get("cnf"))
         granted = listed or (token.subject,)
         return Grant(
             self,
@@ -133,7 +132,7 @@ class Provisioner:
             end,
             token.subject,
             granted,
-            bound if isinstance(bound, str) else "",
+            bound,
             None,
             token.claims,
             common_names=(token.subject, *granted),
@@ -173,6 +172,20 @@ class Provisioner:
             return base64.b64decode(self.text(member, required=True), validate=True)
         except binascii.Error as error:
             raise ConfigurationError(f"provisioner {self.name}: {member} is not base64 of PEM text") from error
+
+
+def _bound_to(confirmation: object) -> str:
+    """The fingerprint of the request a token is for (RFC 7800), empty when it is for any.
+
+    Raises:
+        UnauthorizedError: there is a confirmation that cannot be read: it was meant to bind the token to something.
+    """
+    if confirmation is None:
+        return ""
+    bound = confirmation.get("x5rt#S256", "") if isinstance(confirmation, dict) else None
+    if not isinstance(bound, str):
+        raise UnauthorizedError("token claim cnf is malformed")
+    return bound
 
 
 def _redacted(name: str, value: object) -> object:
