@@ -18,7 +18,7 @@ from tests.nginx.sites import make_certificates
 from tests.nginx.spoilers import revoked, shown, stranger
 from tests.nginx.test_nginx_doctor import Scene, scene
 from tests.rig.nginx import programs, short_directory
-from tests.rig.pki import CLIENT, Pki
+from tests.rig.pki import CLIENT, HOUR, Pki
 from troth.nginx.findings import RULES
 from troth.x509.keys import parse_private_key
 from troth.x509.pem import bundle_to_pem, parse_certificates
@@ -142,7 +142,7 @@ LIVE = {
         up=f"{UP}{ASKS.replace('client on', 'client optional_no_ca')}",
     ),
     "raw-certificate": Shown(GOOD, body="\n\t", says='"$ssl_client_cert"'),
-    "days-left": Shown(GOOD, body="^0$", says="$ssl_client_v_remain"),
+    "days-left": Shown(GOOD, body="^0$", says="$ssl_client_v_remain", spoil=shown("client", shift=-HOUR)),
     "client-depth-zero": Shown(GOOD, 400, "The SSL certificate error", up=f"{UP}{ASKS.replace('depth 2', 'depth 0')}"),
     "silent-refusals": Shown(
         GOOD, 400, "The SSL certificate error", up=f"{UP.replace('up.log info', 'up.log warn')}{ASKS}",
