@@ -268,3 +268,44 @@ def revoke_active(side: Side) -> str:
 @operation("1.3", "GET /crl while lists are off")
 def crl_off(side: Side) -> str:
     return refused(side.http("GET", "/crl"), 404)
+
+
+@operation("1.1", "HEAD on the other GET routes: headers and no body")
+def head_everywhere(side: Side) -> None:
+    for path in ("/version", "/roots", "/roots.pem", "/intermediates", "/federation", "/provisioners"):
+        get, head = side.http("GET", path), side.http("HEAD", path)
+        assert (head.status, head.body) == (get.status, b""), path
+        assert head.headers["content-type"] == get.headers["content-type"], path
+
+
+@operation("1.1", "X-Smallstep-Id is echoed as the request id")
+def old_request_id(side: Side) -> None:
+    assert side.http("GET", "/health", headers={"X-Smallstep-Id": "old-1"}).headers["x-request-id"] == "old-1"
+
+
+@operation("1.2", "POST /rekey without a certificate")
+def rekey_nothing(side: Side) -> str:
+    return refused(side.http("POST", "/rekey", {"csr": "x"}), 400)
+
+
+@operation("1.2", "POST /renew, /re-sign, /rekey and /revoke below /1.0, empty")
+def prefixed_nothing(side: Side) -> str:
+    for path in ("renew", "re-sign", "rekey"):
+        refused(side.http("POST", f"/1.0/{path}"), 400)
+    return refused(side.http("POST", "/1.0/revoke", b""), 400)
+
+
+@operation("1.2", "POST /revoke with passive that is neither true nor false")
+def revoke_passive_text(side: Side) -> str:
+    return refused(side.http("POST", "/revoke", {"serial": "1", "ott": "x", "passive": "true"}), 400)
+
+
+@operation("1.3", "GET /ssh/roots without SSH")
+def ssh_absent(side: Side) -> str:
+    return refused(side.http("GET", "/ssh/roots"), 404)
+
+
+@operation("1.3", "GET /acme/{unknown}/directory")
+def acme_absent(side: Side) -> str:
+    assert side.http("GET", "/acme/nobody/directory").status == 404
+    return "refuses (404)"

@@ -14,6 +14,8 @@ from tests.rig.authority import MAIN, founded
 from troth.ca import ConfigurationError
 from troth.ca.revocations import parse_lists
 from troth.ca.settings import parse_settings
+from troth.server import ServerError
+from troth.server.elsewhere import check_here
 
 TEXT = (Path(__file__).parent.parent.parent / "docs" / "reference" / "authority-settings.md").read_text()
 EXAMPLES = re.findall(r"```json\n(.*?)```", TEXT, re.DOTALL)
@@ -101,3 +103,42 @@ def test_periods_not_given_are_step_ca_s() -> None:
     assert (plain.cache.total_seconds(), plain.period.total_seconds()) == (86400, 57600)
     assert plain.point_of("") == "https://[::1]/1.0/crl"
     assert plain.point_of("edge") == "https://[::1]/1.0/crl/edge"
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({"authority": {"enableAdmin": True}}, "authority.enableAdmin"),
+        ({"authority": {"type": "stepcas"}}, "authority.type: 'stepcas'"),
+        ({"authority": {"type": "CloudCAS"}}, "authority.type: 'cloudcas'"),
+        ({"kms": {"type": "pkcs11", "uri": "pkcs11:"}}, "kms.type: a key in 'pkcs11'"),
+    ],
+)
+def test_a_configuration_that_means_another_machine_is_refused_with_what_to_do(
+    raw: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ServerError, match=says) as caught:
+        check_here(raw)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {},
+        {"authority": None, "kms": None},
+        {"authority": {"type": "", "enableAdmin": False}, "kms": {"type": ""}},
+        {"authority": {"type": "softCAS"}, "kms": {"type": "softKMS"}},
+    ],
+)
+def test_a_configuration_of_this_machine_is_served(raw: dict[str, object]) -> None:
+    check_here(raw)
+
+
+def test_serving_what_is_elsewhere_names_the_file_and_the_next_step(tmp_path: Path) -> None:
+    with founded(tmp_path) as served:
+        served.edit(enableAdmin=True)
+        with pytest.raises(AssertionError, match="the authority did not start"):
+            served.start()
+        assert f"{served.configuration}: authority.enableAdmin" in served.log
+        assert "hint: write what `step ca provisioner list` prints" in served.log

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 
@@ -17,6 +18,7 @@ from troth.errors import TrothError
 from troth.host import clock
 from troth.host.files import read_file
 from troth.server import ServerError
+from troth.server.elsewhere import check_here
 from troth.server.settings import load_signers, read_settings
 from troth.server.templates import load_templates
 from troth.server.webhooks import load_webhooks
@@ -24,6 +26,7 @@ from troth.x509.keys import KeyPasswordError, PrivateKey, key_matches, parse_pri
 from troth.x509.pem import parse_certificates
 
 Password = Callable[[str], bytes]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,7 @@ def load(path: Path, base: Path, password: Password, started: datetime) -> Loade
     except UnicodeDecodeError as error:
         raise ServerError(f"{path} is not UTF-8 text") from error
     configuration = _named(path, lambda: parse_configuration(text))
+    _named(path, lambda: check_here(configuration.raw))
     roots = tuple(c for name in configuration.roots for c in _certificates(base / name))
     federated = tuple(c for name in configuration.federated_roots for c in _certificates(base / name))
     intermediates = tuple(_certificates(base / configuration.certificate))
@@ -80,7 +84,7 @@ def load(path: Path, base: Path, password: Password, started: datetime) -> Loade
     return Loaded(configuration, authority, base, load_webhooks(configuration.provisioners.members, settings))
 
 
-def _named(path: Path, read: Callable[[], Configuration]) -> Configuration:
+def _named(path: Path, read: Callable[[], T]) -> T:
     try:
         return read()
     except TrothError as error:
