@@ -12,7 +12,7 @@ from troth.cli.commands import COMMANDS
 from troth.cli.group import load_command
 
 OWN = {"migrate"}
-PENDING = {"--console", "--k8ssa-token-path"}
+PENDING = {"--k8ssa-token-path"}
 POLICIES = [
     ("ca policy authority x509 allow", "dns"),
     ("ca policy provisioner x509 deny", "ip"),

@@ -50,6 +50,7 @@ troth ca certificate www.example.com www.crt www.key --acme https://acme.example
 @flags.CA
 @flags.FORCE
 @foreign.ENROLMENT
+@foreign.ATTESTED
 def certificate(subject: str, crt_file: str, key_file: str, token: str, force: bool, **given: Any) -> None:
     """Make a key, get a certificate for SUBJECT and write the chain to CRT_FILE and the key to KEY_FILE, both 0600.
 

@@ -111,17 +111,6 @@ KEY_KIND = all_of(
     click.option("--curve", "--crv", "curve", metavar="NAME", default="", help="P-256, P-384, P-521 or Ed25519."),
     click.option("--size", metavar="BITS", type=int, default=0, help="RSA key size, from 2048."),
 )
-
-
-def _no_attestation(context: click.Context, option: click.Parameter, value: str) -> str:
-    if value:
-        from troth.errors import UsageError
-
-        hint = "names are proven over HTTP: --standalone or --webroot"
-        raise UsageError(f"{option.opts[0]} is not supported: there is no device attestation", hint=hint)
-    return value
-
-
 CONSOLE = click.option("--console", is_flag=True, help="OIDC: log in with a code on another device, without a browser.")
 ACME = all_of(
     click.option("--acme", "acme_url", metavar="URL", default="", help="Use this ACME directory."),
@@ -129,10 +118,6 @@ ACME = all_of(
     click.option("--webroot", metavar="DIR", default="", help="ACME: put answers into this web server's directory."),
     click.option("--contact", "contacts", metavar="EMAIL", multiple=True, help="ACME: contact; repeatable."),
     click.option("--http-listen", metavar="ADDRESS", default="", help="ACME: where to listen, default :80."),
-    *(
-        click.option(name, metavar="VALUE", default="", callback=_no_attestation, expose_value=False, hidden=True)
-        for name in ("--attestation-uri", "--attestation-ca-url", "--attestation-ca-root", "--tpm-storage-directory")
-    ),
 )
 FORCE = click.option("--force", "-f", is_flag=True, help="Overwrite files without asking.")
 OWNERS = all_of(

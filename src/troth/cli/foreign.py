@@ -10,6 +10,7 @@ from troth.cli import flags
 SSH = "troth issues no SSH certificates"
 KMS = "keys are in files, not in a key management system"
 NEBULA = "troth issues nothing for Nebula"
+ATTESTATION = "there is no device attestation, names are proven over HTTP: --standalone or --webroot"
 REGISTRATION = "troth issues by itself and is no registration authority"
 ADMINISTRATION = "there is no remote administration: provisioners and policies are in the authority's files"
 
@@ -30,6 +31,12 @@ def refused(reason: str, *names: str, switch: bool = False) -> Callable[[Any], A
 
 
 KEY_SYSTEM = refused(KMS, "--kms")
+ATTESTED = flags.all_of(
+    *(
+        refused(ATTESTATION, name)
+        for name in ("--attestation-uri", "--attestation-ca-url", "--attestation-ca-root", "--tpm-storage-directory")
+    )
+)
 ENROLMENT = flags.all_of(KEY_SYSTEM, refused(NEBULA, "--nebula-cert"), refused(NEBULA, "--nebula-key"))
 TOKENS = flags.all_of(
     ENROLMENT,

@@ -81,6 +81,7 @@ class Issuance:
             self.told("Finalizing the order")
             csr = b64encode(request.public_bytes(Encoding.DER))
             self.session.post(order.finalize, {"csr": csr}, "to finalize the order")
+        if step_of(states.ORDER_STEP, order.status, "the order") is not Step.FETCH:
             order = self._await_order(url, (Step.WAIT, Step.FINALIZE))
         return self._downloaded(order, wanted, request)
 
