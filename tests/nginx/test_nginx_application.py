@@ -20,7 +20,7 @@ from troth.host.ports import free_ports
 # Not run as a daemon, listening with TLS only, in front of something that is not there, or with nothing before it.
 NOT_LIVE = re.compile(
     r"^(k8s|npm|ingress|mtls|oauth2|certbot|njs-auth|unix|ipv6|crl|default-port|minio|plain-http-moved|new-|empty-|lua-one"
-    r"|variable-cert|certificate-cache|grpc[.]|uwsgi[.]|stream-only|other-)"
+    r"|variable-cert|certificate-cache|grpc[.]|uwsgi[.]|stream-only|other-|asks-)"
 )
 LIVE = [case for case in CASES.values() if not case.refusal and not NOT_LIVE.match(case.file)]
 PATHS = {

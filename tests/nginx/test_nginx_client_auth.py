@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from tests.nginx.test_nginx_plan import DIR, MAIN, NEW, ONE, http, proxied
 from troth.nginx.client_auth import DEFAULT_HEADERS, FORBIDDEN, ClientAuth
-from troth.nginx.client_headers import header_lines, plain, spellings
+from troth.nginx.client_headers import header_lines, spellings
 from troth.nginx.edits import revert_text
 from troth.nginx.plan import Declaration, Plan, PlanError, make_plan
+from troth.nginx.preserve import plain
 from troth.nginx.render import Witnesses
 from troth.nginx.tree import parse_config
 

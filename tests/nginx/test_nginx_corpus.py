@@ -14,12 +14,14 @@ from tests.rig.nginx import program, programs, short_directory
 from tests.rig.pki import Pki
 from troth.agent.apply import apply_plan, read_config, undo
 from troth.cli.nginx import inspect
+from troth.nginx.client_auth import ClientAuth
 from troth.nginx.family import FAMILIES
 from troth.nginx.findings import examine
 from troth.nginx.lexer import tokenize
-from troth.nginx.map import identity_map
+from troth.nginx.map import guards, http_servers, identity_map, listen_addresses, listen_ports, server_names
 from troth.nginx.plan import Declaration, Plan, PlanError, make_plan
 from troth.nginx.render import Identity, Witnesses
+from troth.nginx.selector import find_location
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CASES = cases()
@@ -29,6 +31,8 @@ PAIRS = [
     for build in sorted(programs())
     if build in case.builds
 ]
+# Why a server of the corpus cannot be made to ask.
+REFUSED = r"also listens without TLS|is not the only one|vouches for clients|an included file|is included \d+ times"
 COMMENT = re.compile(rb"#[^\n]*")
 
 
@@ -54,7 +58,12 @@ class Work:
     def include(self) -> str:
         return f"{self.site.directory}/troth"
 
-    def plan(self) -> Plan:
+    def asked(self, guard: ClientAuth) -> Plan:
+        """The plan for a server that asks for client certificates, and nothing else."""
+        config, capabilities = read_config(self.site.nginx), self.site.nginx.capabilities()
+        return make_plan(config, [], [], capabilities, self.include, Witnesses("/w", {}), [guard])
+
+    def plan(self, *guards: ClientAuth) -> Plan:
         tls = self.site.directory / "tls"
         identity = Identity("one", str(tls / "client.crt"), str(tls / "client.key"), str(tls / "ca.crt"))
         case = self.case
@@ -63,7 +72,8 @@ class Work:
         ports = {family.witness("one"): self.port + number for number, family in enumerate(FAMILIES)}
         witnesses = Witnesses(str(self.state / "witness"), ports)
         config = read_config(self.site.nginx)
-        return make_plan(config, [wanted], [identity], self.site.nginx.capabilities(), self.include, witnesses)
+        capabilities = self.site.nginx.capabilities()
+        return make_plan(config, [wanted], [identity], capabilities, self.include, witnesses, guards)
 
     def bytes(self) -> dict[str, bytes]:
         """Every file but the journal and nginx's own."""
@@ -138,6 +148,53 @@ def test_apply_changes_it_once_nginx_accepts_it_and_undo_gives_every_byte_back(w
     undo(work.site.nginx, work.state, now=NOW)
     assert work.bytes() == before
     work.site.nginx.test()
+
+
+@each
+def test_every_server_with_tls_can_ask_for_certificates_and_forget_it_again(work: Work) -> None:
+    before, config = work.bytes(), read_config(work.site.nginx)
+    servers = [server for server in http_servers(config) if listen_addresses(server)]
+    for server in servers:
+        port = sorted(listen_ports(server))[0]
+        guard = ClientAuth(f"{server_names(server)[0]}:{port}", str(work.site.directory / "tls/ca.crt"))
+        try:
+            plan = work.asked(guard)
+        except PlanError as error:
+            assert re.search(REFUSED, error.message), error.message
+            continue
+        apply_plan(plan, work.site.nginx, work.state, now=NOW)
+        again = work.asked(guard)
+        assert again.empty, again.diff()
+        after = read_config(work.site.nginx)
+        asking = [one for one in guards(after) if one.where.startswith(f"{work.include}/client-auth-")]
+        assert [(one.mode, one.servers) for one in asking] == [("on", server_names(server))]
+        found = examine(after, identity_map(after), work.site.nginx.capabilities())
+        assert not [one for one in found if one.where.startswith(f"{work.include}/client-") and one.severity == "error"]
+        undo(work.site.nginx, work.state, now=NOW)
+        assert work.bytes() == before
+
+
+@each
+def test_a_location_and_its_server_are_planned_together_as_one_after_the_other(work: Work) -> None:
+    """Both at once is idempotent too, where both can be had."""
+    if work.case.refusal or work.case.stream:
+        return
+    config = read_config(work.site.nginx)
+    place = find_location(config, work.case.server, work.case.location)
+    server = place.enclosing("server")
+    if server is None or not listen_addresses(server):
+        return
+    guard = ClientAuth(f"{server_names(server)[0]}:{sorted(listen_ports(server))[0]}", str(work.site.pki.trust))
+    try:
+        plan = work.plan(guard)
+    except PlanError as error:
+        assert re.search(REFUSED, error.message), error.message
+        return
+    before = work.bytes()
+    apply_plan(plan, work.site.nginx, work.state, now=NOW)
+    assert work.plan(guard).empty, work.plan(guard).diff()
+    undo(work.site.nginx, work.state, now=NOW)
+    assert work.bytes() == before
 
 
 def only_ours_changed(plan: Plan, work: Work) -> None:

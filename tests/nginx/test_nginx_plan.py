@@ -322,3 +322,9 @@ def test_a_nested_location_that_is_declared_too_is_no_obstacle() -> None:
         plan(files, both[0])
     after = {**files, **plan(files, *both).after()}
     assert plan(after, *both).empty
+
+
+def test_our_maps_stand_behind_the_sizes_that_they_would_fix() -> None:
+    files = http("map_hash_bucket_size 128;\n" + server(proxied()))
+    after = plan(files, Declaration("app.test", "/", ONE)).after()[MAIN].decode()
+    assert after.index("map_hash_bucket_size") < after.index(f"{DIR}/http.conf")

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from troth.nginx.client_auth import FORBIDDEN, ClientAuth, value_of
-from troth.nginx.preserve import is_ours
+from troth.nginx.preserve import is_ours, plain
 from troth.nginx.render import quote
 from troth.nginx.tree import Config, Directive
 
@@ -47,11 +47,6 @@ def header_lines(guard: ClientAuth, setter: str, *, underscores: bool) -> list[s
     lines = [f"{setter} {name} {value_of(source)}" for name, source in told.items()]
     others = [other for name in (*told, *emptied) for other in spellings(name)] if underscores else []
     return lines + [f'{setter} {name} ""' for name in (*emptied, *others)]
-
-
-def plain(name: str) -> str:
-    """A header name as an application may read it: CGI and its kin make both signs the same."""
-    return name.lower().replace("_", "-")
 
 
 def header_of(line: Directive) -> str:

@@ -23,8 +23,8 @@ from troth.nginx.client_headers import (
     setters_in_use,
 )
 from troth.nginx.declaration import PlanError
-from troth.nginx.edits import Edit, after_brace, after_line, replacement
-from troth.nginx.levels import MARK
+from troth.nginx.edits import Edit, after_brace, replacement
+from troth.nginx.levels import MARK, level_edits
 from troth.nginx.map import effective, http_servers, location_path, server_names, target_host
 from troth.nginx.preserve import in_force, is_ours, lines_in_force
 from troth.nginx.render import quote
@@ -238,10 +238,7 @@ def _open_doors(config: Config, server: Directive, wanted: ClientAuth) -> list[s
 
 
 def client_maps(config: Config, guards: Sequence[ClientAuth], include_dir: str) -> tuple[str, list[Edit]]:
-    """The file of the maps, those of other declarations too, and the edit that pulls it in.
-
-    A map fixes the sizes of ``map_hash_*``: for nginx, a line behind it that sets one is a duplicate.
-    """
+    """The file of the maps, those of other declarations too, and the edit that pulls it in."""
     http = config.http
     assert http is not None
     ours = {f"{include_dir}/{one.file}" for one in guards}
@@ -249,11 +246,4 @@ def client_maps(config: Config, guards: Sequence[ClientAuth], include_dir: str) 
     values = {value_of(source) for one in guards for _, source in one.headers}
     values |= {node.arguments[-1] for node in left if node.arguments}
     text, file = render_maps(values), f"{include_dir}/{MAPS_FILE}"
-    if _includes(http, file):
-        return text, []
-    line = f"include {quote(file)};  {MARK}".encode("utf-8", "surrogateescape")
-    sizes = [d for d in http.children if d.name in ("map_hash_max_size", "map_hash_bucket_size")]
-    if not sizes:
-        return text, [after_brace(config.files[http.file], http.open, line, http.file)]
-    _check_once(config, sizes[-1])
-    return text, [after_line(config.files[sizes[-1].file], sizes[-1].end, line, sizes[-1].file)]
+    return text, level_edits(config, "http", file)

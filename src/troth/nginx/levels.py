@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from troth.nginx.capabilities import Capabilities
-from troth.nginx.edits import Edit, after_brace
+from troth.nginx.edits import Edit, after_brace, after_line
 from troth.nginx.family import FAMILIES, PROXY, Family
 from troth.nginx.render import (
     Binding,
@@ -54,11 +54,20 @@ def level_text(
 
 
 def level_edits(config: Config, level: str, file: str) -> list[Edit]:
+    """The edit that pulls a generated file into http or stream; none where it is there already.
+
+    It goes first, so that what follows may use it; but a map fixes the sizes of ``map_hash_*``, and for nginx a line
+    behind it that sets one is a duplicate.
+    """
     block = config.level(level)
     assert block is not None
     if any(child.name == "include" and child.arguments == (file,) for child in block.children):
         return []
     line = f"include {quote(file)};  {MARK}".encode("utf-8", "surrogateescape")
+    sizes = [child for child in block.children if child.name in ("map_hash_max_size", "map_hash_bucket_size")]
+    if sizes:
+        last = sizes[-1]
+        return [after_line(config.files[last.file], last.end, line, last.file)]
     return [after_brace(config.files[block.file], block.open, line, block.file)]
 
 

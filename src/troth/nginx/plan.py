@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from troth.nginx.binding import bind, label
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.client_auth import MAPS_FILE, ClientAuth
-from troth.nginx.client_headers import plain
 from troth.nginx.declaration import Declaration as Declaration
 from troth.nginx.declaration import PlanError as PlanError
 from troth.nginx.edits import Edit, after_brace, after_line, apply_edits, replacement, unified
@@ -14,7 +13,7 @@ from troth.nginx.family import LEVELS, PROXY, Family
 from troth.nginx.guarding import client_maps, find_guarded, guard_server
 from troth.nginx.levels import MARK, level_edits, level_text, present_name, shown_by
 from troth.nginx.modes import Shown, in_modes
-from troth.nginx.preserve import last_header_end, variable_edits
+from troth.nginx.preserve import last_header_end, plain, variable_edits
 from troth.nginx.render import Binding, Identity, Witnesses, quote, render_identity, render_location, slug
 from troth.nginx.selector import find_location as find_location
 from troth.nginx.selector import find_place
@@ -105,7 +104,7 @@ def make_plan(
         binding, more = bind(config, location, declaration, name, declared, include_dir, capabilities, told)
         bindings.append(binding)
         notes += more
-        edits += _place_edits(config, location, binding, include_dir)
+        edits += _place_edits(config, location, binding, told, include_dir)
     shown = [Shown(*one, binding.family) for one, binding in zip(found, bindings, strict=True)]
     identities, said = in_modes(config, shown, identities, capabilities)
     in_mode = {one.name: one for one in identities}
@@ -171,7 +170,9 @@ def _names(found: Sequence[tuple[Declaration, Directive]], include_dir: str) -> 
     return names
 
 
-def _place_edits(config: Config, place: Directive, binding: Binding, include_dir: str) -> list[Edit]:
+def _place_edits(
+    config: Config, place: Directive, binding: Binding, told: Sequence[str], include_dir: str
+) -> list[Edit]:
     file = f"{include_dir}/{binding.file}"
     if any(child.name == "include" and child.arguments == (file,) for child in place.children):
         return []
@@ -189,7 +190,7 @@ def _place_edits(config: Config, place: Directive, binding: Binding, include_dir
         edits = variable_edits(config, place, parse_target(binding.url), include_dir)
         edits = [edit for edit in edits if not any(c.start <= edit.start < c.end for c in replaced)]
     spans = [(c.start, c.end) for c in replaced]
-    after = last_header_end(place, binding.family, include_dir)
+    after = last_header_end(place, binding.family, told, include_dir)
     if any(header.name == "Host" for header in binding.headers) and after > min(spans, default=(0, 0))[0]:
         return [*replacement(data, spans, None, place.file), after_line(data, after, line, place.file), *edits]
     if not replaced:

@@ -47,6 +47,11 @@ def _stands_for_lines(block: Directive, name: str, include_dir: str) -> bool:
     return any(file.startswith(f"{include_dir}/client-headers-") and file.endswith(f"-{family}.conf") for file in files)
 
 
+def plain(name: str) -> str:
+    """A header name as an application may read it: CGI and its kin make both signs the same."""
+    return name.lower().replace("_", "-")
+
+
 def is_ours(directive: Directive, include_dir: str) -> bool:
     return directive.file.startswith(f"{include_dir}/")
 
@@ -78,7 +83,7 @@ def headers(
     own = [d for d in location.find(family.setter) if not is_ours(d, include_dir)]
     alone = own or _stands_for_lines(location, family.setter, include_dir)
     inherited = [] if alone else lines_in_force(location.parent, family.setter, include_dir)
-    inherited = [d for d in inherited if d.arguments and d.arguments[0].lower().replace("_", "-") not in told]
+    inherited = [d for d in inherited if d.arguments and plain(d.arguments[0]) not in told]
     present = {d.arguments[0].lower(): d for d in (*own, *inherited) if d.arguments}
     copied = [Header(d.arguments[0], _said(d.arguments[1], target)) for d in inherited if len(d.arguments) == 2]
     added = [Header("Connection", "")] if family is PROXY and "connection" not in present else []
@@ -97,13 +102,17 @@ def headers(
     return (*copied, *added), notes
 
 
-def last_header_end(location: Directive, family: Family, include_dir: str) -> int:
-    """Where the location's own header lines end in its file, those it includes too; -1 when it has none."""
+def last_header_end(location: Directive, family: Family, told: Collection[str], include_dir: str) -> int:
+    """Where the location's own header lines end in its file, those it includes too; -1 when it has none.
+
+    Lines of headers that are `told` by others of ours do not count: they go.
+    """
     end, last = -1, -1
     for child in location.children:
         if child.file == location.file:
             last = child.end
-        if child.name == family.setter and not is_ours(child, include_dir):
+        ours = is_ours(child, include_dir) or (child.arguments and plain(child.arguments[0]) in told)
+        if child.name == family.setter and not ours:
             end = last
     return end
 

@@ -11,6 +11,7 @@ from troth.agent.changes import APPLYING, Change, Journal
 from troth.agent.config import Config as Declared
 from troth.agent.config import Location
 from troth.agent.drift.generated import file_rows, left_over_rows, level_rows
+from troth.agent.drift.guards import guard_rows
 from troth.agent.drift.identities import BY_WORKERS, IN_MEMORY, NOT, identity_rows, keep
 from troth.agent.drift.locations import View, gone_row, location_row, own_name, undeclared_rows
 from troth.agent.drift.process import configuration_row, process_row
@@ -99,6 +100,7 @@ def _nginx_rows(world: World, wanted: Wanted, changes: list[Change], sightings: 
         for one in wanted.declared.locations
     ]
     rows += undeclared_rows(view, set(names.values()))
+    rows += guard_rows(wanted.declared.guards, view, _guards_refused(world.config, wanted))
     if plan is not None:
         rows += [
             *level_rows(view),
@@ -106,6 +108,15 @@ def _nginx_rows(world: World, wanted: Wanted, changes: list[Change], sightings: 
         ]
     own = {str(view.location_file(one, own_name(one))) for one in wanted.declared.locations}
     return rows if refused else [*rows, *left_over_rows(view, own)]
+
+
+def _guards_refused(config: Config, wanted: Wanted) -> NginxError | None:
+    """Why the servers that ask for client certificates cannot be planned; None when they can."""
+    try:
+        wanted.plan(config, [])
+    except NginxError as error:
+        return error
+    return None
 
 
 def _plan_what_fits(config: Config, wanted: Wanted) -> tuple[Plan | None, list[Location], dict[Location, NginxError]]:
