@@ -174,11 +174,11 @@ def allow_short_lives(config: Path) -> None:
     config.write_text(json.dumps(value))
 
 
-def make_older(directory: Path) -> None:
+def make_older(directory: Path, password: str = PASSWORD) -> None:
     """Give root and intermediate a start an hour back: renewal of an expired certificate is judged a minute back."""
     root_path, issuer_path = directory / "certs" / "root_ca.crt", directory / "certs" / "intermediate_ca.crt"
     key_text = (directory / "secrets" / "root_ca_key").read_bytes()
-    root_key = parse_private_key(key_text, PASSWORD.encode())
+    root_key = parse_private_key(key_text, password.encode())
     assert isinstance(root_key, EllipticCurvePrivateKey)
     for path in (root_path, issuer_path):
         old = x509.load_pem_x509_certificate(path.read_bytes())

@@ -1,8 +1,10 @@
 """Section 9: the commands, their files, outputs and exit codes."""
 
 import json
+import shutil
 
 from tests.interop import material
+from tests.interop.configured import configured
 from tests.interop.matrix import operation
 from tests.interop.stage import PROVISIONER, Side
 
@@ -197,3 +199,81 @@ def needs_renewal_garbage(side: Side) -> None:
 @operation("9.1", "path prints STEPPATH")
 def path(side: Side) -> None:
     assert side.run("path").out.strip() == str(side.steppath)
+
+
+@operation("9.3", "ca certificate --san --not-after --kty RSA --size")
+def certificate_flags(side: Side) -> None:
+    flags = ("--san", "a.example", "--san", "10.0.0.7", "--not-after", "2h", "--kty", "RSA", "--size", "3072")
+    crt, key = side.certificate("myuser", *flags)
+    leaf = material.load(crt)[0]
+    assert material.names_of(leaf) == {"a.example", "10.0.0.7"} and "RSA PRIVATE KEY" in key.read_text()
+    assert material.lifetime(leaf) == 2 * 3600 + 60 and getattr(leaf.public_key(), "key_size", 0) == 3072
+
+
+@operation("9.3", "ca certificate --force over existing files keeps their modes")
+def certificate_modes(side: Side) -> None:
+    crt, key = side.certificate("myuser")
+    crt.chmod(0o644)
+    key.chmod(0o640)
+    side.certificate("myuser")
+    assert [path.stat().st_mode & 0o777 for path in (crt, key)] == [0o644, 0o640]
+
+
+@operation("9.3", "ca sign over an existing file, no terminal")
+def sign_exists(side: Side) -> str:
+    _, csr = material.write_request(side, "sign.example", ("sign.example",))
+    (side.work / "signed.crt").write_text("mine")
+    keys = ("--provisioner", PROVISIONER, "--provisioner-password-file", str(side.password_file))
+    side.run("ca", "sign", str(csr), "signed.crt", *keys, code=1)
+    assert (side.work / "signed.crt").read_text() == "mine"
+    return "refuses (exit 1)"
+
+
+@operation("9.4", "ca token --renew: the certificate's key signs")
+def token_renew(side: Side) -> None:
+    crt, key = side.certificate("renew.example")
+    token = side.run("ca", "token", "renew.example", "--renew", "--x5c-cert", str(crt), "--x5c-key", str(key)).out
+    header, claims = material.header_of(token.strip()), material.claims_of(token.strip())
+    assert len(header["x5cInsecure"]) == 2 and claims["aud"] == side.url + "/1.0/renew"
+    answer = side.http("POST", "/renew", headers={"Authorization": f"Bearer {token.strip()}"})
+    assert answer.status == 201
+
+
+@operation("7.7", "ca token and ca certificate by X5C")
+def by_x5c(side: Side) -> None:
+    import base64
+
+    roots = base64.b64encode(side.root.read_bytes()).decode()
+    with configured(side) as own:
+        crt, key = own.certificate("machine.example")
+    raw = json.loads((side.ca_dir / "config" / "ca.json").read_text())["authority"]["provisioners"]
+    shutil.rmtree(side.work / "ca")
+    with configured(side, {"provisioners": [*raw, {"type": "X5C", "name": "fleet", "roots": roots}]}) as own:
+        flags = ("--x5c-cert", str(crt), "--x5c-key", str(key))
+        token = own.run("ca", "token", "web.example", *flags).out.strip()
+        claims = material.claims_of(token)
+        assert claims["aud"] == own.url + "/1.0/sign#x5c/fleet" and len(material.header_of(token)["x5c"]) >= 1
+        own.run("ca", "certificate", "web.example", "a.crt", "a.key", "--token", token)
+        own.run("ca", "certificate", "web.example", "b.crt", "b.key", *flags)
+        longest = material.load(crt)[0].not_valid_after_utc
+        assert all(material.load(own.work / name)[0].not_valid_after_utc <= longest for name in ("a.crt", "b.crt"))
+
+
+@operation("9.8", "ca revoke of a 0x serial by token")
+def revoke_hexadecimal(side: Side) -> None:
+    number = material.serial_of(side.certificate("gone.example")[0])
+    side.run("ca", "revoke", hex(number), "--token", side.token(str(number), "--revoke"))
+
+
+@operation("9.8", "ca revoke with neither serial nor certificate")
+def revoke_nothing(side: Side) -> str:
+    side.run("ca", "revoke", code=1)
+    return "refuses (exit 1)"
+
+
+@operation("9.1", "flags after and before the argument; an unknown flag and an unknown command")
+def flag_places(side: Side) -> None:
+    side.run("ca", "root", "--force", "first.crt")
+    side.run("ca", "root", "second.crt", "--force")
+    side.run("ca", "health", "--no-such-flag", code=1)
+    side.run("ca", "no-such-command", code=3)

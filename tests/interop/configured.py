@@ -24,9 +24,8 @@ from troth.x509.pem import bundle_to_pem, to_pem
 LISTS = {"enabled": True, "generateOnRevoke": True, "cacheDuration": "12h"}
 
 
-@contextlib.contextmanager
-def configured(side: Side, authority: dict[str, Any] | None = None, **members: Any) -> Iterator[Side]:
-    """The side with an authority that has the same keys, its own empty database, and members of ca.json replaced."""
+def copied(side: Side, authority: dict[str, Any] | None = None, **members: Any) -> Side:
+    """The side with an authority that has the same keys, an empty database, and members of ca.json replaced."""
     directory, port = side.work / "ca", free_port()
     shutil.copytree(side.ca_dir, directory, ignore=shutil.ignore_patterns("db", "troth.sqlite*", "*.log"))
     path = directory / "config" / "ca.json"
@@ -34,10 +33,22 @@ def configured(side: Side, authority: dict[str, Any] | None = None, **members: A
     raw.update(members, address=f"127.0.0.1:{port}")
     raw["authority"].update(authority or {})
     path.write_text(json.dumps(raw))
-    with serving(side.serve, directory, port):
-        changed = replace(side, ca_dir=directory, port=port)
-        changed.bootstrap()
-        yield changed
+    return replace(side, ca_dir=directory, port=port)
+
+
+@contextlib.contextmanager
+def configured(side: Side, authority: dict[str, Any] | None = None, **members: Any) -> Iterator[Side]:
+    """As `copied`, and served."""
+    with running(copied(side, authority, **members)) as own:
+        yield own
+
+
+@contextlib.contextmanager
+def running(own: Side) -> Iterator[Side]:
+    """Serve a copied authority, and trust it."""
+    with serving(own.serve, own.ca_dir, own.port):
+        own.bootstrap()
+        yield own
 
 
 def revoke(side: Side, serial: int, code: int = 0) -> None:

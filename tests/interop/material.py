@@ -48,6 +48,10 @@ def load(path: Path) -> list[x509.Certificate]:
     return x509.load_pem_x509_certificates(path.read_bytes())
 
 
+def load_text(text: str) -> x509.Certificate:
+    return x509.load_pem_x509_certificate(text.encode())
+
+
 def serial_of(path: Path) -> int:
     return load(path)[0].serial_number
 

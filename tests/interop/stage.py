@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from troth.host.ports import free_ports
 
@@ -105,6 +105,19 @@ class Side:
         result = Result(done.returncode, done.stdout, done.stderr)
         assert code is None or done.returncode == code, f"{' '.join(command[1:4])}: expected exit {code}, {result}"
         return result
+
+    @contextlib.contextmanager
+    def started(self, command: Sequence[str], stream: IO[bytes]) -> "Iterator[subprocess.Popen[bytes]]":
+        """A program that stays, in the operation's directory; ended at the latest with the block."""
+        environment = {**os.environ, "STEPPATH": str(self.steppath), **self.env}
+        process = subprocess.Popen(
+            command, cwd=self.work, env=environment, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
 
     def http(
         self,
