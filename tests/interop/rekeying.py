@@ -1,8 +1,10 @@
 """Sections 4, 9.6 and 9.7: new keys, loops, signals, and who may renew at all."""
 
+import contextlib
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -164,19 +166,21 @@ def _until(holds: object, seconds: float = 30) -> None:
         time.sleep(0.05)
 
 
-def _expired(side: Side, name: str) -> tuple[Path, Path]:
-    crt, key = side.certificate(name, "--not-after", "1s")
-    end = material.load(crt)[0].not_valid_after_utc
-    _until(lambda: datetime.now(UTC).timestamp() > end.timestamp() + 1)
-    return crt, key
+@contextlib.contextmanager
+def _expired(side: Side, **claims: bool) -> Iterator[tuple[Side, Path, Path]]:
+    """An authority with these claims, which served a certificate that has ended."""
+    own = copied(side, {"claims": {"minTLSCertDuration": "1s", **claims}})
+    make_older(own.ca_dir, PASSWORD)
+    with running(own):
+        crt, key = own.certificate("late.example", "--not-after", "1s")
+        end = material.load(crt)[0].not_valid_after_utc
+        _until(lambda: datetime.now(UTC).timestamp() > end.timestamp() + 1)
+        yield own, crt, key
 
 
 @operation("4.3", "ca renew of an expired certificate, allowRenewalAfterExpiry")
 def renew_expired(side: Side) -> None:
-    own = copied(side, {"claims": {"minTLSCertDuration": "1s", "allowRenewalAfterExpiry": True}})
-    make_older(own.ca_dir, PASSWORD)
-    with running(own):
-        crt, key = _expired(own, "late.example")
+    with _expired(side, allowRenewalAfterExpiry=True) as (own, crt, key):
         before = material.serial_of(crt)
         own.run("ca", "renew", str(crt), str(key), "--force")
         assert material.serial_of(crt) != before
@@ -184,20 +188,14 @@ def renew_expired(side: Side) -> None:
 
 @operation("4.3", "ca renew of an expired certificate without that claim")
 def renew_expired_refused(side: Side) -> str:
-    own = copied(side, {"claims": {"minTLSCertDuration": "1s"}})
-    make_older(own.ca_dir, PASSWORD)
-    with running(own):
-        crt, key = _expired(own, "late.example")
+    with _expired(side) as (own, crt, key):
         own.run("ca", "renew", str(crt), str(key), "--force", code=1)
     return "refuses (exit 1)"
 
 
 @operation("9.7", "ca rekey of an expired certificate")
 def rekey_expired(side: Side) -> str:
-    own = copied(side, {"claims": {"minTLSCertDuration": "1s", "allowRenewalAfterExpiry": True}})
-    make_older(own.ca_dir, PASSWORD)
-    with running(own):
-        crt, key = _expired(own, "late.example")
+    with _expired(side, allowRenewalAfterExpiry=True) as (own, crt, key):
         own.run("ca", "rekey", str(crt), str(key), "--force", code=1)
     return "refuses (exit 1)"
 
