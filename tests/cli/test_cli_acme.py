@@ -159,10 +159,15 @@ def test_what_cannot_be_asked_for_is_refused(account: Account, flags: tuple[str,
     assert not (account.work / "a.key").exists()
 
 
-def test_offline_and_acme_do_not_go_together(account: Account) -> None:
+def test_offline_and_tokens_do_not_go_with_acme(account: Account, step_ca: AcmeServer) -> None:
     url = ("--acme", "https://localhost:1/directory")
     said = account.refused("ca", "certificate", "localhost", "a.crt", "a.key", *url, "--offline")
     assert "--offline cannot be used with ACME" in said
+    own = ("--ca-config", str(step_ca.root.parent.parent / "config" / "ca.json"), "--provisioner", "acme")
+    said = account.refused("ca", "certificate", "localhost", "a.crt", "a.key", "--offline", *own)
+    assert "--offline cannot be used with ACME" in said
+    said = account.refused("ca", "token", "localhost", "--provisioner", "acme")
+    assert "provisioner 'acme' is of type ACME, which has no tokens" in said
 
 
 def test_a_command_that_is_ended_takes_its_file_away(account: Account, tmp_path: Path) -> None:
