@@ -137,6 +137,22 @@ def test_a_bound_location_tells_too_and_does_not_tell_twice() -> None:
     assert PROXIED.replace("headers", "told") in stepwise[MAIN].decode().split("location /a")[1]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "proxy_set_header Q q;" + secure(proxied(), more="proxy_set_header X-SSL-Client-Verify a;"),
+        "proxy_set_header Q q;" + secure(proxied("/", "proxy_set_header X-SSL-Client-Verify a;")),
+        "proxy_set_header X-SSL-Client-Verify a;" + secure(proxied()),
+        secure(proxied("/", "proxy_set_header X-SSL-Client-Verify $proxy_host;")),
+        secure(" location / { proxy_pass https://up.test; proxy_set_header X-SSL-Client-Verify a; }"),
+    ],
+)
+def test_lines_that_go_are_not_missed_by_what_is_bound(text: str) -> None:
+    after = planned_twice(http(text), wanted=(Declaration("app.test", "/", ONE),))
+    # The line that goes had kept those of http level away.
+    assert b"Q q" not in after[f"{DIR}/location-app_test.conf"]
+
+
 def test_maps_stand_behind_the_sizes_that_they_would_fix() -> None:
     files = http("map_hash_bucket_size 128;\n" + secure(proxied()))
     text = planned_twice(files)[MAIN].decode()

@@ -187,7 +187,7 @@ def _place_edits(
     line = f"include {quote(file)};  {MARK}".encode("utf-8", "surrogateescape")
     edits: list[Edit] = []
     if binding.family is PROXY:
-        edits = variable_edits(config, place, parse_target(binding.url), include_dir)
+        edits = variable_edits(config, place, parse_target(binding.url), told, include_dir)
         edits = [edit for edit in edits if not any(c.start <= edit.start < c.end for c in replaced)]
     spans = [(c.start, c.end) for c in replaced]
     after = last_header_end(place, binding.family, told, include_dir)

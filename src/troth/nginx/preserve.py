@@ -41,7 +41,13 @@ def lines_in_force(block: Directive | None, name: str, include_dir: str) -> list
 
 
 def _stands_for_lines(block: Directive, name: str, include_dir: str) -> bool:
-    """Whether the header lines for clients' certificates took the place of all that a location had."""
+    """Whether the header lines for clients' certificates took the place of all that a block had."""
+    if block.name == "server":
+        ours = [d for d in block.find(name) if d.file.startswith(f"{include_dir}/client-auth-")]
+        said = {plain(d.arguments[0]) for d in ours}
+        outer = lines_in_force(block.parent, name, include_dir)
+        # Where the server had inherited, ours carry what it inherited.
+        return bool(ours) and not any(plain(d.arguments[0]) in said for d in outer if d.arguments)
     family = name.partition("_")[0]
     files = [d.arguments[0] for d in block.find("include") if d.arguments] if block.name == "location" else []
     return any(file.startswith(f"{include_dir}/client-headers-") and file.endswith(f"-{family}.conf") for file in files)
@@ -166,7 +172,9 @@ def tls_notes(location: Directive, family: Family, include_dir: str) -> Iterator
             yield f"{before.where}: {name} {' '.join(before.arguments)} becomes {ours} here"
 
 
-def variable_edits(config: Config, location: Directive, target: Target, include_dir: str) -> list[Edit]:
+def variable_edits(
+    config: Config, location: Directive, target: Target, told: Collection[str], include_dir: str
+) -> list[Edit]:
     """``$proxy_host`` and ``$proxy_port`` written out inside the location: they would name our group.
 
     Raises:
@@ -174,6 +182,8 @@ def variable_edits(config: Config, location: Directive, target: Target, include_
     """
     edits = []
     for directive in location.walk():
+        if directive.name == "proxy_set_header" and plain(directive.arguments[0]) in told:
+            continue
         for token in directive.tokens:
             if is_ours(directive, include_dir) or _PROXY_VARIABLE.search(token.text) is None:
                 continue
