@@ -5,6 +5,7 @@ import base64
 import contextlib
 import http.client
 import json
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -159,6 +160,21 @@ def test_one_token_thrown_thirty_times_at_once_is_one_certificate(served: Served
         statuses = list(crowd.map(lambda _: asked(served, token)[0], range(30)))
     assert sorted(set(statuses)) == [201, 401]
     assert statuses.count(201) == 1
+
+
+def test_reloads_under_load_refuse_nobody(served: Served) -> None:
+    assert served.process is not None
+    before = served.log.count("configuration reloaded")
+    with ThreadPoolExecutor(6) as crowd:
+        asking = [crowd.submit(sign, served, f"host{number}.example") for number in range(120)]
+        for _ in range(8):
+            served.process.send_signal(signal.SIGHUP)
+            time.sleep(0.05)
+        assert {one.result()[0] for one in asking} == {201}
+    until = time.monotonic() + 10
+    while served.log.count("configuration reloaded") == before and time.monotonic() < until:
+        time.sleep(0.05)
+    assert served.log.count("configuration reloaded") > before
 
 
 def test_a_change_that_cannot_be_written_down_fails_alone(tmp_path: Path) -> None:
