@@ -51,3 +51,18 @@ def test_openssl_reads_a_p12(home: Account, legacy: tuple[str, ...]) -> None:
     done = subprocess.run(command, cwd=home.work, capture_output=True, text=True, check=False)
     assert done.stdout.count("BEGIN CERTIFICATE") == 2 and done.stdout.count("PRIVATE KEY") == 2, done
     assert "needs --insecure" in home.refused("certificate", "p12", *files, "--no-password", "--force")
+
+
+def test_one_file_has_the_mode_that_was_asked_for(home: Account) -> None:
+    plain = ("--profile", "self-signed", "--subtle", "--no-password", "--insecure")
+    assert home.official("certificate", "create", "m.example", "m.crt", "m.key", *plain).code == 0
+    (home.work / "m.pw").write_text("secret")
+    home.good("certificate", "bundle", "m.crt", "m.crt", "b.crt", "--mode", "644")
+    home.good("certificate", "key", "m.crt", "--out", "m.pub", "--mode", "604")
+    home.good("certificate", "format", "m.crt", "--out", "m.der", "--mode", "0640")
+    home.good("certificate", "p12", "m.p12", "m.crt", "m.key", "--password-file", "m.pw", "--mode", "640")
+    modes = [(home.work / name).stat().st_mode & 0o777 for name in ("b.crt", "m.pub", "m.der", "m.p12")]
+    assert modes == [0o644, 0o604, 0o640, 0o640]
+    for command in (("key", "m.key", "--out", "k.key"), ("p12", "k.p12", "m.crt", "m.key", "--password-file", "m.pw")):
+        assert "opens a private key" in home.refused("certificate", *command, "--mode", "644")
+    assert not list(home.work.glob("k.*"))

@@ -21,41 +21,45 @@ troth certificate format client.der
 @click.argument("crt_file")
 @click.argument("ca_file", metavar="CA")
 @click.argument("bundle_file")
+@flags.FILE_PERMISSIONS
 @flags.FORCE
-def bundle(crt_file: str, ca_file: str, bundle_file: str, force: bool) -> None:
-    """Write the first certificate of CRT_FILE and the first of CA into BUNDLE_FILE, 0600."""
+def bundle(crt_file: str, ca_file: str, bundle_file: str, force: bool, **given: str) -> None:
+    """Write the first certificate of CRT_FILE and the first of CA into BUNDLE_FILE, 0600 unless --mode says else."""
     from pathlib import Path
 
-    from troth.cli.outputs import may_write
+    from troth.cli.outputs import file_permissions, may_write
     from troth.host.files import read_file, write_file
     from troth.host.terminal import note
     from troth.x509.pem import bundle_to_pem, parse_certificates
 
     firsts = [parse_certificates(read_file(Path(path)), path)[0] for path in (crt_file, ca_file)]
-    may_write(bundle_file, force=force)
-    write_file(Path(bundle_file), bundle_to_pem(firsts).encode())
+    wanted = file_permissions(given)
+    may_write(bundle_file, force=force, wanted=wanted)
+    write_file(Path(bundle_file), bundle_to_pem(firsts).encode(), wanted=wanted)
     note(f"Your certificate has been saved in {bundle_file}.")
 
 
 @flags.command("key", KEY)
 @click.argument("crt_file")
 @click.option("--out", "--output-file", "out", metavar="FILE", default="", help="Write here instead of to stdout.")
+@flags.FILE_PERMISSIONS
 @flags.FORCE
-def key(crt_file: str, out: str, force: bool) -> None:
+def key(crt_file: str, out: str, force: bool, **given: str) -> None:
     """Print the public key of a certificate or request, or the key of a file that holds only a key.
 
     A private key is printed decrypted.
     """
     from pathlib import Path
 
-    from troth.cli.outputs import may_write, put
+    from troth.cli.outputs import file_permissions, may_write, put
     from troth.host.files import read_file
     from troth.host.terminal import note
 
     text = _key_text(read_file(Path(crt_file)), crt_file)
+    wanted = file_permissions(given, secret="PRIVATE KEY" in text)
     if out:
-        may_write(out, force=force)
-    put(text, out)
+        may_write(out, force=force, wanted=wanted)
+    put(text, out, wanted)
     if out:
         note(f"The public key has been saved in {out}.")
 
@@ -99,13 +103,14 @@ def _public_der(data: bytes, path: str) -> bytes:
 @flags.command("format", FORMAT)
 @click.argument("crt_file")
 @click.option("--out", metavar="FILE", default="", help="Write here instead of to stdout.")
+@flags.FILE_PERMISSIONS
 @flags.FORCE
-def reformat(crt_file: str, out: str, force: bool) -> None:
+def reformat(crt_file: str, out: str, force: bool, **given: str) -> None:
     """Print a certificate or request in the other form: PEM as DER, DER as PEM."""
     import sys
     from pathlib import Path
 
-    from troth.cli.outputs import may_write
+    from troth.cli.outputs import file_permissions, may_write
     from troth.host.files import read_file, write_file
     from troth.host.terminal import note
 
@@ -113,8 +118,9 @@ def reformat(crt_file: str, out: str, force: bool) -> None:
     if not out:
         sys.stdout.buffer.write(text)
         return
-    may_write(out, force=force)
-    write_file(Path(out), text)
+    wanted = file_permissions(given)
+    may_write(out, force=force, wanted=wanted)
+    write_file(Path(out), text, wanted=wanted)
     note(f"Your certificate has been saved in {out}.")
 
 

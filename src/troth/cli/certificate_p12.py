@@ -27,6 +27,7 @@ ITERATIONS = 2048
 @PASSWORD_FILE
 @NO_PASSWORD
 @click.option("--legacy", is_flag=True, help="The algorithms of old: SHA-1 and 3DES.")
+@flags.FILE_PERMISSIONS
 @flags.FORCE
 def p12(
     p12_path: str,
@@ -38,6 +39,7 @@ def p12(
     insecure: bool,
     legacy: bool,
     force: bool,
+    **given: str,
 ) -> None:
     """Package a certificate, its key and issuers into P12_PATH; without CRT_PATH a trust store of --ca for Java.
 
@@ -46,7 +48,7 @@ def p12(
     from pathlib import Path
 
     from troth.cli.key_secrets import new_password
-    from troth.cli.outputs import may_write
+    from troth.cli.outputs import file_permissions, may_write
     from troth.errors import UsageError
     from troth.host.files import read_file, write_file
     from troth.host.terminal import note
@@ -58,9 +60,10 @@ def p12(
         raise UsageError("nothing to package: expected CRT_PATH and KEY_PATH, or --ca")
     issuers = [one for path in authorities for one in parse_certificates(read_file(Path(path)), path)]
     pair = _pair(crt_path, key_path) if crt_path else None
-    may_write(p12_path, force=force)
+    wanted = file_permissions(given, secret=pair is not None)
+    may_write(p12_path, force=force, wanted=wanted)
     password = new_password(password_file, no_password, insecure, p12_path)
-    write_file(Path(p12_path), _packaged(pair, issuers, password or b"", legacy))
+    write_file(Path(p12_path), _packaged(pair, issuers, password or b"", legacy), wanted=wanted)
     note(f"Your .p12 bundle has been saved as {p12_path}.")
 
 

@@ -24,6 +24,15 @@ def permissions_of(given: Mapping[str, Any]) -> tuple[Permissions, Permissions]:
     )
 
 
+def file_permissions(given: Mapping[str, Any], *, secret: bool = False) -> Permissions:
+    """What ``--mode``, ``--owner`` and ``--group`` ask for, of one file; a `secret` one holds a private key.
+
+    Raises:
+        PermissionsError: one of them is not usable.
+    """
+    return parse_permissions(given["mode"], given["owner"], given["group"], secret=secret)
+
+
 def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT) -> None:
     """Check that files can be written, with the owner that is wanted, and ask before overwriting any.
 
