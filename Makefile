@@ -13,7 +13,7 @@ ENVOY_VERSION := 1.40.0
 unexport NGINX
 export PATH := $(CURDIR)/build/bin:$(PATH)
 
-.PHONY: setup demo test lint bench interop programs reference lock clean
+.PHONY: setup demo test lint bench rotations interop programs reference lock clean
 
 setup: $(STAMP)
 
@@ -41,6 +41,9 @@ interop: setup         ## the official step against troth, operation by operatio
 bench: setup           ## writes build/bench.json
 	@mkdir -p build
 	$(BIN)/python bench/run.py
+
+rotations: setup       ## 1000 rotations under load in each mode; writes build/rotations.json (needs wrk)
+	$(BIN)/python bench/rotations.py $(ROTATIONS_FLAGS)
 
 programs:              ## the official step and step-ca, pebble (ACME), and Caddy and Envoy as upstreams, into build (needs Go)
 	@mkdir -p build/bin

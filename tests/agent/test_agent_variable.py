@@ -4,6 +4,7 @@ import asyncio
 import grp
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,8 +41,8 @@ def declare(visited: Site, mode: str, *, group: bool = True) -> str:
     return name
 
 
-def run(visited: Site, *words: str, ok: int = 0) -> str:
-    done = attempt(visited.stage, *words, "--config", str(visited.stage.declaration))
+def run(visited: Site, *words: str, ok: int = 0, timeout: float = 60) -> str:
+    done = attempt(visited.stage, *words, "--config", str(visited.stage.declaration), timeout=timeout)
     assert done.returncode == ok, (done.stdout, done.stderr)
     return done.stdout
 
@@ -91,3 +92,32 @@ def test_a_rotation_needs_no_reload_and_the_way_back_is_a_plan(visited: Site) ->
     run(visited, "nginx", "apply", "--yes")
     assert run(visited, "nginx", "plan").startswith("nothing to do")
     assert seen(visited) == serial
+
+
+@pytest.mark.timeout(170)
+def test_no_request_is_lost_and_old_identities_end_with_their_connections(visited: Site) -> None:
+    declare(visited, "variable")
+    run(visited, "agent", "run", "--once")
+    run(visited, "nginx", "apply", "--yes")
+    words = ("nginx", "rotate", "--measure", "--times", "20", "--json")
+    report = json.loads(run(visited, *words, timeout=150))
+    measured = report["measured"]
+    assert report["mode"] == "variable"
+    assert len(report["rotations"]) == 20
+    assert all(turn["proof"] == "witness" for turn in report["rotations"])
+    assert measured["lost"] == 0
+    assert measured["serials_reported"] is True
+    assert measured["last_old"] <= measured["bound"] <= 75
+    assert "keepalive_time 50s" in measured["bounded_by"]
+
+
+def test_a_new_pair_that_the_workers_cannot_load_is_never_met(visited: Site) -> None:
+    declare(visited, "variable")
+    run(visited, "agent", "run", "--once")
+    run(visited, "nginx", "apply", "--yes")
+    before = seen(visited)
+    text = visited.stage.declaration.read_text()
+    visited.stage.declaration.write_text(re.sub(r"group = .*\n", "", text))
+    with pytest.raises(AssertionError, match="may not read"):
+        asyncio.run(rotated(visited))
+    assert seen(visited) == before

@@ -297,13 +297,13 @@ def test_the_agent_asks_the_module_that_shows_the_identity(build: str, module: s
         proof = proxy.prove("one", first, 10)
         assert (proof.kind, proof.detail) == (
             "witness",
-            f"nginx showed serial {first.serial} to the witness by {module}",
+            f"nginx showed serial {first.serial:x} to the witness by {module}",
         )
         for name in ("crt", "key"):
             # Another inode: nginx 1.27.2 and later keep what has the same one and was changed in the same second.
             (own / "new").write_bytes((pki.directory / f"two.{name}").read_bytes())
             (own / "new").rename(own / f"c.{name}")
-        with pytest.raises(ProofError, match=f"by {module}, expected serial {second.serial}"):
+        with pytest.raises(ProofError, match=f"by {module}, expected serial {second.serial:x}"):
             proxy.prove("one", second, 1)
         proxy.reload()
         assert proxy.prove("one", second, 10).kind == "witness"

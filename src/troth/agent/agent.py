@@ -12,7 +12,7 @@ from troth.agent.config import Config, Identity
 from troth.agent.issuer import Issuer
 from troth.agent.log import Log
 from troth.agent.proxy import Proxy
-from troth.agent.rotation import Checkpoint, Now, Result, Rotator, current_digest, current_facts, generations_of
+from troth.agent.rotation import Checkpoint, Now, Result, Rotator, current_digest, current_facts
 from troth.agent.state import IdentityState, read_states, write_states
 from troth.errors import TrothError
 from troth.host import clock
@@ -74,7 +74,7 @@ class Agent:
             self._note(result, "interrupted rotation")
         for identity in renewed:
             try:
-                generations_of(identity).settle()
+                self._rotator.settle(identity)
             except TrothError as error:
                 self._log.error(error.message, identity=identity.name)
         for identity in self.config.identities:

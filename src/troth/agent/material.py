@@ -34,6 +34,7 @@ class _Account:
     """As whom the workers run."""
 
     uid: int
+    gid: int
     groups: frozenset[int]
 
     @property
@@ -47,7 +48,7 @@ class _Account:
     def group(self) -> str:
         """The name of its own group."""
         try:
-            return grp.getgrgid(pwd.getpwuid(self.uid).pw_gid).gr_name
+            return grp.getgrgid(self.gid).gr_name
         except KeyError:
             return ""
 
@@ -164,7 +165,7 @@ def _workers_account(config: Config, nginx: Nginx) -> _Account:
     if running is not None:
         return running
     if os.geteuid() != 0:
-        return _Account(os.geteuid(), frozenset(os.getgroups()) | {os.getegid()})
+        return _Account(os.geteuid(), os.getegid(), frozenset(os.getgroups()) | {os.getegid()})
     line = config.root.first("user")
     capabilities = nginx.capabilities()
     user = line.arguments[0] if line is not None and line.arguments else capabilities.argument("user") or "nobody"
@@ -178,9 +179,9 @@ def _workers_account(config: Config, nginx: Nginx) -> _Account:
     try:
         entry = pwd.getpwnam(user)
         gid = grp.getgrnam(group).gr_gid if group else entry.pw_gid
-        return _Account(entry.pw_uid, frozenset(os.getgrouplist(user, gid)))
+        return _Account(entry.pw_uid, gid, frozenset(os.getgrouplist(user, gid)))
     except KeyError:
-        return _Account(-1, frozenset())
+        return _Account(-1, -1, frozenset())
 
 
 def _running_account(nginx: Nginx) -> _Account | None:
@@ -189,7 +190,8 @@ def _running_account(nginx: Nginx) -> _Account | None:
         if worker is not None:
             status = Path(f"/proc/{worker}/status").read_text()
             fields = {line.partition(":")[0]: line.partition(":")[2].split() for line in status.splitlines()}
-            return _Account(int(fields["Uid"][1]), frozenset(map(int, (fields["Gid"][1], *fields["Groups"]))))
+            gid = int(fields["Gid"][1])
+            return _Account(int(fields["Uid"][1]), gid, frozenset((gid, *map(int, fields["Groups"]))))
     return None
 
 

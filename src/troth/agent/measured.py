@@ -1,21 +1,27 @@
 """Rotations made by the agent's own code while keep-alive clients ask through the proxy, and what that cost them."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 
+from troth.agent.proxy import SERIAL
 from troth.host.load import Load, Tally, Target
+from troth.nginx.capabilities import Capabilities
+from troth.nginx.findings.rotation import seconds
 from troth.nginx.render import (
     CACHE_VALID_SECONDS,
     KEEPALIVE_MIN_TIMEOUT_SECONDS,
     VARIABLE_IDLE_SECONDS,
     VARIABLE_KEEPALIVE_SECONDS,
 )
+from troth.nginx.tree import Config
 
 LOAD_TIMEOUT = 60.0
 LONGEST_STATIC_SECONDS = 10.0
-# What the clocks of this process and of nginx's timers may differ by: nginx looks at times once a second.
+# For what is not in nginx's times: the rotation itself, from its beginning until nginx has read the files.
 SLACK_SECONDS = 2.0
+
+MOST_READ_BYTES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Bound:
         """The bound, with the longest request that was seen."""
         if self.variable:
             return self.cached + self.kept + self.idle + longest + SLACK_SECONDS
-        return min(LONGEST_STATIC_SECONDS, self.kept + longest)
+        return min(LONGEST_STATIC_SECONDS, (self.kept or SLACK_SECONDS) + longest)
 
     def words(self, latest: float, longest: float) -> str:
         """What kept the old identity as long as it was seen."""
@@ -51,6 +57,29 @@ class Bound:
         if latest <= longest:
             return "the longest request: an old worker finishes what it has begun"
         return f"keepalive_min_timeout {self.kept:.0f}s: an old worker may serve an open connection once more"
+
+
+def bound_of(config: Config, capabilities: Capabilities, *, variable: bool) -> Bound:
+    """The bound of an identity's rotations on an nginx, by what its configuration says."""
+    if variable:
+        return VARIABLE_BOUND
+    line = config.http.first("keepalive_min_timeout") if config.http is not None else None
+    if line is None or not capabilities.keepalive_min_timeout:
+        return Bound(kept=0.0)
+    return Bound(kept=float(seconds(" ".join(line.arguments))))
+
+
+def serial_finder(known: Set[int]) -> Callable[[bytes], str]:
+    """What tells which of the known serials an answer reports, in decimal; an empty text when it reports none."""
+
+    def find(body: bytes) -> str:
+        for word in SERIAL.findall(body[:MOST_READ_BYTES].decode("utf-8", "replace")):
+            for base in (16, 10) if word.isdigit() else (16,):
+                if int(word, base) in known:
+                    return str(int(word, base))
+        return ""
+
+    return find
 
 
 STATIC_BOUND = Bound()

@@ -34,7 +34,9 @@ from troth.x509.keys import PrivateKey, generate_key
 
 POLL_SECONDS = 0.02
 UNREACHABLE_SECONDS = 2.0
-_SERIAL = re.compile(r"[0-9A-Fa-f]{8,40}|\d{8,49}")
+# What nginx answers when a variable names a certificate or key that does not load.
+UNLOADABLE = 500
+SERIAL = re.compile(r"[0-9A-Fa-f]{8,40}|\d{8,49}")
 
 
 class ProofError(AgentError):
@@ -183,9 +185,9 @@ def _await_report(url: str, facts: Facts, deadline: float) -> Proof:
     while time.monotonic() < deadline:
         reply = get(parts.port or 80, parts.path or "/", parts.netloc, parts.hostname or "127.0.0.1", 5)
         text = reply.body.decode("utf-8", "replace")
-        numbers = set(_SERIAL.findall(text))
+        numbers = set(SERIAL.findall(text))
         if any(_is_serial(number, facts.serial) for number in numbers):
-            return Proof("upstream", f"{url} reports serial {facts.serial}")
+            return Proof("upstream", f"{url} reports serial {facts.serial:x}")
         seen = f"status {reply.status}: {text[:120]!r}"
         time.sleep(POLL_SECONDS)
     raise ProofError(f"upstream does not report serial {facts.serial}: {url} answered {seen}")
@@ -202,18 +204,20 @@ def _await_witness(path: Path, module: str, port: int, facts: Facts, deadline: f
             reply = get(port, "/", "witness", timeout=5)
             seen = serial_of_answer(reply.body) if reply.status == 200 else ""
             if seen == str(facts.serial):
-                return Proof("witness", f"nginx showed serial {facts.serial} to the witness by {module}")
+                return Proof("witness", f"nginx showed serial {facts.serial:x} to the witness by {module}")
             now = time.monotonic()
             if now >= deadline or (not witness.seen and now >= unreachable):
                 break
             time.sleep(POLL_SECONDS)
         if not witness.seen:
+            if reply.status == UNLOADABLE:
+                raise ProofError(f"nginx answers {UNLOADABLE} by {module}: its workers cannot load the pair")
             answer = reply.status or reply.body.decode("utf-8", "replace")
             why = f"nginx answered {answer} and did not reach the witness: may its workers pass {path.parent}?"
             return Proof("generation", why)
     reason = next((one.refused for one in reversed(witness.seen) if one.refused), "")
-    shows = f"serial {seen}" if seen else f"nothing acceptable ({reason})" if reason else "no certificate"
-    raise ProofError(f"nginx shows {shows} by {module}, expected serial {facts.serial}")
+    shows = f"serial {int(seen):x}" if seen else f"nothing acceptable ({reason})" if reason else "no certificate"
+    raise ProofError(f"nginx shows {shows} by {module}, expected serial {facts.serial:x}")
 
 
 @contextlib.contextmanager

@@ -247,6 +247,21 @@ class Rotator:
         facts = check(material, self._now(), subject=identity.subject)
         return _Staged(identity, pending, facts, self._reloads(identity, pending))
 
+    def settle(self, identity: Identity) -> None:
+        """Give the key in use the mode and group that are declared.
+
+        Raises:
+            TrothError: they cannot be given, or would take the key from workers that read it at each handshake.
+        """
+        if not identity.group and self._proxy.follows(identity.name):
+            if not self._proxy.refusal(identity.key):
+                return
+            raise TrothError(
+                f"nginx's workers read identity {identity.name}, and no group is declared for its key",
+                hint=f"give identity {identity.name} the workers' group, or its locations mode static and apply that",
+            )
+        generations_of(identity).settle()
+
     def redeploy(self, identity: Identity, *, trusts_others: bool = True) -> Result:
         """A user's own files have changed: check them, reload, prove. They are never moved, so nothing is put back.
 

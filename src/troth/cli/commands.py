@@ -89,6 +89,7 @@ COMMANDS = {
         "plan": ("troth.cli.nginx:plan", "show what apply would change"),
         "apply": ("troth.cli.nginx:apply", "make the planned changes, or none of them"),
         "drift": ("troth.cli.nginx:drift", "compare the declaration with disk, nginx and wire"),
+        "rotate": ("troth.cli.nginx:rotate", "renew an identity now, and measure what that costs"),
         "undo": ("troth.cli.nginx:undo", "take a change of apply back"),
         "changes": ("troth.cli.nginx:changes", "list what apply and undo changed"),
         "prove": ("troth.cli.nginx:prove", "show on the wire that a location accepts and refuses as it should"),

@@ -26,6 +26,11 @@ DRIFT_EXAMPLES = """
 troth nginx drift --config /etc/nginx/troth.toml
 troth nginx drift --config /etc/nginx/troth.toml --json
 """
+ROTATE_EXAMPLES = """
+troth nginx rotate myuser --config /etc/nginx/troth.toml
+troth nginx rotate myuser --config /etc/nginx/troth.toml --measure
+troth nginx rotate myuser --config /etc/nginx/troth.toml --measure --times 50 --url http://127.0.0.1:8080/upstream
+"""
 UNDO_EXAMPLES = """
 troth nginx undo --config /etc/nginx/troth.toml
 troth nginx undo 20260102-150405 --config /etc/nginx/troth.toml
@@ -111,6 +116,32 @@ def drift(binary: str, conf: str, prefix: str, config: str, as_json: bool, **dec
     from troth.cli.nginx_options import target as target_of
 
     return nginx_drift.drift(target_of(binary, conf, prefix, config, values(**declared)), as_json=as_json)
+
+
+@flags.command("rotate", ROTATE_EXAMPLES)
+@COMMON
+@click.argument("identity", required=False, default="", metavar="[IDENTITY]")
+@click.option("--times", metavar="N", type=click.IntRange(1, 100_000), default=1, help="How often, one after another.")
+@click.option("--measure", "measured", is_flag=True, help="Ask through nginx all the while, and say what that cost.")
+@click.option("--url", metavar="URL", default="", help="What to ask, http://host[:port]/path [the declared location].")
+@click.option(
+    "--connections",
+    metavar="N",
+    type=click.IntRange(1, 1_000),
+    default=16,
+    help="How many kept connections ask, with --measure [16].",
+)
+def rotate(binary: str, conf: str, prefix: str, config: str, as_json: bool, **given: Any) -> int:
+    """Give an identity a new certificate now: obtained, checked, deployed and proven as the agent does, or put back.
+
+    With --measure clients of our own ask beside those of others, and it is said how many requests were lost, how long
+    after its rotation began an old certificate was last seen, and what bounded that. Exit 2 when a rotation failed, a
+    request was lost, or an old certificate was seen for too long.
+    """
+    from troth.cli import nginx_rotate as work
+    from troth.cli.nginx_options import target as target_of
+
+    return work.rotate(target_of(binary, conf, prefix, config), work.Wanted(as_json=as_json, **given))
 
 
 @flags.command("undo", UNDO_EXAMPLES)

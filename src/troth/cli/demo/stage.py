@@ -102,9 +102,13 @@ def troth(stage: Stage, *arguments: str, steppath: Path | None = None, cwd: Path
 
 
 def attempt(
-    stage: Stage, *arguments: str, steppath: Path | None = None, cwd: Path | None = None
+    stage: Stage,
+    *arguments: str,
+    steppath: Path | None = None,
+    cwd: Path | None = None,
+    timeout: float = COMMAND_TIMEOUT,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run one troth command and return whatever came of it.
+    """Run one troth command and return whatever came of it; `timeout` is in seconds.
 
     Raises:
         DemoError: it did not end in time.
@@ -117,11 +121,11 @@ def attempt(
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=COMMAND_TIMEOUT,
+            timeout=timeout,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise DemoError(f"'troth {shlex.join(arguments)}' did not end within {COMMAND_TIMEOUT} s") from None
+        raise DemoError(f"'troth {shlex.join(arguments)}' did not end within {timeout:.0f} s") from None
 
 
 def program() -> list[str]:
