@@ -209,7 +209,9 @@ def test_roots_federation_and_provisioners(account: Account, authority: RunningA
     root = authority.root.read_text()
     assert account.good("ca", "roots").out == account.good("ca", "federation").out == account.good("ca", "root").out
     assert account.good("ca", "roots").out == root
-    account.good("ca", "roots", "roots.pem")
+    for command in ("root", "roots", "federation"):
+        said = account.good("ca", command, f"{command}.pem").err
+        assert said.split(" ")[:2] == account.official("ca", command, f"step-{command}.pem").err.split(" ")[:2]
     assert (account.work / "roots.pem").read_text() == root
     listed = json.loads(account.good("ca", "provisioner", "list").out)
     official = json.loads(account.official("ca", "provisioner", "list").out)

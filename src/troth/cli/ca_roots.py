@@ -33,7 +33,7 @@ def root(file: str, ca_url: str, fingerprint: str, force: bool) -> None:
 
     if not fingerprint:
         raise UsageError("missing --fingerprint: expected the SHA-256 of the root certificate", hint=trust.BOOTSTRAP)
-    _deliver([fetch_root(trust.required_url(ca_url), fingerprint)], file, force)
+    _deliver([fetch_root(trust.required_url(ca_url), fingerprint)], file, force, "root certificate")
 
 
 @flags.command(
@@ -50,7 +50,7 @@ def roots(file: str, ca_url: str, root: str, force: bool) -> None:
     """Download all root certificates of the authority; print them, or write them to FILE."""
     from troth.cli.trust import authority
 
-    _deliver(authority(ca_url, root).root_certificates(), file, force)
+    _deliver(authority(ca_url, root).root_certificates(), file, force, "root certificate bundle")
 
 
 @flags.command("federation", "troth ca federation federation.pem")
@@ -61,10 +61,10 @@ def federation(file: str, ca_url: str, root: str, force: bool) -> None:
     """Download the roots of the authority and of those it federates with; print them, or write them to FILE."""
     from troth.cli.trust import authority
 
-    _deliver(authority(ca_url, root).federation(), file, force)
+    _deliver(authority(ca_url, root).federation(), file, force, "federation certificate bundle")
 
 
-def _deliver(certificates: "Sequence[Certificate]", file: str, force: bool) -> None:
+def _deliver(certificates: "Sequence[Certificate]", file: str, force: bool, what: str) -> None:
     from troth.cli.outputs import may_write, put
     from troth.host.terminal import note
     from troth.x509.pem import bundle_to_pem
@@ -73,5 +73,4 @@ def _deliver(certificates: "Sequence[Certificate]", file: str, force: bool) -> N
         may_write(file, force=force)
     put(bundle_to_pem(list(certificates)), file)
     if file:
-        what = "root certificate has" if len(certificates) == 1 else "root certificates have"
-        note(f"The {what} been saved in {file}.")
+        note(f"The {what} has been saved in {file}.")
