@@ -43,6 +43,15 @@ def test_bundle_key_and_format(home: Account) -> None:
     assert "no certificate" in home.refused("certificate", "format", "leaf.key")
 
 
+def test_format_converts_the_first_of_a_chain_as_step_does_and_says_so(home: Account) -> None:
+    chain = (home.work / "leaf.crt").read_text() + (home.work / "root.crt").read_text()
+    (home.work / "chain.crt").write_text(chain)
+    said = home.good("certificate", "format", "chain.crt", "--out", "ours.der")
+    assert said.err.splitlines()[0] == "Only the first block of chain.crt is converted; 1 more left out."
+    assert home.official("certificate", "format", "chain.crt", "--out", "theirs.der").code == 0
+    assert (home.work / "ours.der").read_bytes() == (home.work / "theirs.der").read_bytes()
+
+
 @pytest.mark.parametrize("legacy", [(), ("--legacy",)])
 def test_openssl_reads_a_p12(home: Account, legacy: tuple[str, ...]) -> None:
     files = ("a.p12", "leaf.crt", "leaf.key", "--ca", "root.crt")

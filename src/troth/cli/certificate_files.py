@@ -114,7 +114,9 @@ def reformat(crt_file: str, out: str, force: bool, **given: str) -> None:
     from troth.host.files import read_file, write_file
     from troth.host.terminal import note
 
-    text = _other_form(read_file(Path(crt_file)), crt_file)
+    text, left_out = _other_form(read_file(Path(crt_file)), crt_file)
+    if left_out:
+        note(f"Only the first block of {crt_file} is converted; {left_out} more left out.")
     if not out:
         sys.stdout.buffer.write(text)
         return
@@ -124,7 +126,8 @@ def reformat(crt_file: str, out: str, force: bool, **given: str) -> None:
     note(f"Your certificate has been saved in {out}.")
 
 
-def _other_form(data: bytes, path: str) -> bytes:
+def _other_form(data: bytes, path: str) -> tuple[bytes, int]:
+    """The first certificate or request in its other form, and how many blocks follow it."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from troth.x509 import X509Error
@@ -133,13 +136,13 @@ def _other_form(data: bytes, path: str) -> bytes:
 
     blocks = parse_blocks(data)
     form = Encoding.PEM if data[:1] == b"\x30" else Encoding.DER
-    if len(blocks) > 1:
-        raise X509Error(f"{path} has {len(blocks)} blocks: expected one certificate or request")
+    if blocks:
+        data = blocks[0].text
     if blocks and blocks[0].label in LABELS:
-        return parse_request(data, path).public_bytes(form)
+        return parse_request(data, path).public_bytes(form), len(blocks) - 1
     try:
-        return parse_certificates(data, path)[0].public_bytes(form)
+        return parse_certificates(data, path)[0].public_bytes(form), max(0, len(blocks) - 1)
     except X509Error:
         if form is Encoding.DER:
             raise
-        return parse_request(data, path).public_bytes(form)
+        return parse_request(data, path).public_bytes(form), 0
