@@ -1,7 +1,7 @@
 """Subjects and subject alternative names, sorted into kinds the way step does it."""
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,18 +34,30 @@ class SubjectNames(NamedTuple):
         Raises:
             NameSyntaxError: a name is not encodable (for instance not ASCII).
         """
-        try:
-            return [
-                *(x509.DNSName(name) for name in self.dns),
-                *(x509.RFC822Name(name) for name in self.emails),
-                *(x509.IPAddress(ipaddress.ip_address(name)) for name in self.ips),
-                *(x509.UniformResourceIdentifier(name) for name in self.uris),
-            ]
-        except ValueError as error:
-            raise NameSyntaxError(f"a subject alternative name is not valid: {error}") from error
+        return [
+            *(_general_name(x509.DNSName, name) for name in self.dns),
+            *(_general_name(x509.RFC822Name, name) for name in self.emails),
+            *(_general_name(_ip_address, name) for name in self.ips),
+            *(_general_name(x509.UniformResourceIdentifier, name) for name in self.uris),
+        ]
 
     def __bool__(self) -> bool:
         return bool(self.dns or self.emails or self.ips or self.uris)
+
+
+def _general_name(make: Callable[[str], x509.GeneralName], name: str) -> x509.GeneralName:
+    try:
+        return make(name)
+    except ValueError as error:
+        if name.isascii():
+            raise NameSyntaxError(f"subject alternative name {name!r} is not valid: {error}") from error
+        raise NameSyntaxError(
+            f"subject alternative name {name!r} is not valid: expected ASCII, for a DNS name its xn-- form"
+        ) from error
+
+
+def _ip_address(name: str) -> x509.IPAddress:
+    return x509.IPAddress(ipaddress.ip_address(name))
 
 
 def split_names(names: Iterable[str]) -> SubjectNames:
