@@ -122,6 +122,7 @@ REFUSED = {
     "a minimum above the maximum": ("add", "x", "--type", "ACME", "--x509-min-dur", "9h", "--x509-max-dur", "1h"),
     "a file that is not there": ("add", "x", "--type", "X5C", "--x5c-roots", "none.crt"),
     "a file that is no certificate": ("add", "x", "--type", "X5C", "--x5c-roots", "pw"),
+    "a certificate that is not Nebula's": ("add", "x", "--type", "NEBULA", "--nebula-root", "certs/root_ca.crt"),
     "no roots": ("add", "x", "--type", "X5C"),
     "nobody of that name to update": ("update", "nobody", "--x509-max-dur", "1h"),
     "nobody of that name to remove": ("remove", "nobody"),

@@ -1,6 +1,7 @@
 """Changes to the text of ``ca.json``: everything that is not changed stays, in its place, also what nobody knows."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ def add_provisioner(raw: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[st
     """
     name = entry["name"]
     if any(one.get("name") == name for one in provisioners(raw)):
-        raise ConfigurationError(f"provisioner {name!r} exists already")
+        hint = f"to change it: troth ca provisioner update {shlex.quote(str(name))}"
+        raise ConfigurationError(f"provisioner {name!r} exists already", hint=hint)
     return _with(raw, [*provisioners(raw), dict(entry)])
 
 
@@ -84,7 +86,7 @@ def read_object(text: str, what: str) -> dict[str, Any]:
     """
     try:
         value = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{what} is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise ConfigurationError(f"{what}: expected a JSON object")

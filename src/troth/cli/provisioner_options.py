@@ -160,6 +160,8 @@ def _checked(flag: str, path: str) -> str:
                 name = common_name(certificate.subject)
                 raise UsageError(f"certificate {name!r} in {path} is no CA: its key usage does not allow signing")
         return "".join(map(to_pem, certificates))
+    if flag == "nebula-root" and b"NEBULA CERTIFICATE" not in data:
+        raise UsageError(f"{path} contains no Nebula certificate: expected PEM NEBULA CERTIFICATE blocks")
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -183,7 +185,7 @@ def read_template(path: str | None, data_path: str | None) -> tuple[str | None, 
         return text, None if data_path is None else {}
     try:
         data = json.loads(read_file(Path(data_path)))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{data_path} is not valid JSON: {error}") from error
     if not isinstance(data, dict):
         raise UsageError(f"{data_path} is not usable as template data: expected a JSON object")
