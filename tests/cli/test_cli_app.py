@@ -112,6 +112,28 @@ def test_what_the_system_refuses_unexpectedly_names_the_file(
     )
 
 
+DEEP = "[" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("ca", "provisioner", "remove", "x", "--ca-config", "deep"), "deep is not valid JSON"),
+        (("crypto", "keypair", "circle", "k"), "cannot use circle: its symbolic links lead in a circle"),
+        (("ca", "rekey", "circle", "circle"), "cannot use circle: its symbolic links lead in a circle"),
+        (("ca", "rekey", "", ""), "expected the name of a file"),
+        (("crypto", "keypair", "", "k", "--no-password", "--insecure"), "expected the name of a file"),
+    ],
+)
+def test_files_without_end_or_name_are_refused_in_words(
+    stranger: Account, arguments: tuple[str, ...], message: str
+) -> None:
+    (stranger.work / "deep").write_text(DEEP)
+    (stranger.work / "circle").symlink_to("circle")
+    said = stranger.refused(*arguments)
+    assert message in said and "internal error" not in said
+
+
 def test_a_missing_module_does_not_break_help(stranger: Account) -> None:
     script = (
         "from troth.cli import commands, app; commands.COMMANDS['ca']['ghost'] = ('troth.cli.ghost:ghost', 'not here');"

@@ -144,7 +144,7 @@ class Journal:
             facts = json.loads(read_file(place / "change.json"))
             rows = [(row["path"], bool(row["before"]), bool(row["after"])) for row in facts["files"]]
             texts = [str(facts[key]) for key in ("state", "when", "undoes", "reason")]
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise JournalError(f"{place}/change.json is not a journal of a change") from error
         before = tuple(read_file(place / "before" / str(n)) if row[1] else None for n, row in enumerate(rows))
         after = tuple(read_file(place / "after" / str(n)) if row[2] else None for n, row in enumerate(rows))

@@ -165,7 +165,7 @@ def parse(text: str, path: Path) -> Config:
     """
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {str(error).lower()}") from error
     reader = _Reader(path)
     reader.known(raw, ("agent", "nginx", "identity", "location", "stream", "client-auth"), "")

@@ -45,7 +45,7 @@ def read_states(directory: Path) -> dict[str, IdentityState]:
     try:
         raw = json.loads(read_file(path))
         return {one["name"]: IdentityState(**one) for one in raw["identities"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise AgentError(
             f"state file {path} is damaged", hint=f"remove it, the agent writes it anew: rm {path}"
         ) from error
@@ -81,7 +81,7 @@ def read_pending(directory: Path, name: str) -> Pending | None:
     try:
         raw = json.loads(read_file(path))
         old, new = raw["old"], raw["new"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return Pending(name, old, new) if _is_number(new) and (old is None or _is_number(old)) else None
 

@@ -55,7 +55,7 @@ def parse_configuration(text: str) -> Configuration:
     """
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"ca.json is not valid JSON: {error}") from error
     if not isinstance(raw, dict):
         raise ConfigurationError("ca.json: expected a JSON object")

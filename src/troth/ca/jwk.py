@@ -122,7 +122,7 @@ def decrypt_provisioner_key(jwe: str, password: bytes) -> dict[str, Any]:
         wrapped, nonce, ciphertext, tag = map(b64decode, rest)
         algorithm, encryption, iterations = header["alg"], header["enc"], header["p2c"]
         salt = b64decode(header["p2s"])
-    except (ValueError, KeyError, TypeError, binascii.Error) as error:
+    except (ValueError, KeyError, TypeError, binascii.Error, RecursionError) as error:
         raise KeyDecryptionError("encrypted key is not a compact JWE with a password (PBES2)") from error
     if algorithm not in _KEY_ENCRYPTION or encryption not in _CONTENT_KEY_BYTES:
         raise KeyDecryptionError(f"encrypted key uses {algorithm} with {encryption}, expected PBES2 with AES-GCM")
@@ -141,7 +141,7 @@ def decrypt_provisioner_key(jwe: str, password: bytes) -> dict[str, Any]:
 def _private_key(text: bytes) -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or "kty" not in value:
         raise KeyDecryptionError("encrypted key does not contain a JSON web key")

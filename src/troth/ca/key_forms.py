@@ -94,7 +94,7 @@ def read_jwk(data: bytes, password: Password, what: str) -> dict[str, Any]:
 def _plain(data: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise KeyFormError(f"{what} is not a JSON web key: {error}") from error
     if not isinstance(value, dict) or "kty" not in value:
         raise KeyFormError(f"{what} is not a JSON web key: expected an object with 'kty'")
@@ -125,7 +125,7 @@ def as_compact_jwe(data: bytes) -> str | None:
     if text.startswith("{"):
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
         parts = [value.get(name) for name in _JWE_PARTS]
         return ".".join(map(str, parts)) if all(isinstance(part, str) for part in parts) else None

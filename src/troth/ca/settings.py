@@ -54,7 +54,7 @@ def parse_settings(text: str) -> Settings:
     """
     try:
         raw = json.loads(text, object_pairs_hook=_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{FILE} is not valid JSON: {error}") from error
     top = _object(raw, "", ("policy", "issuers", "provisioners"))
     policy = _object(top.get("policy"), "policy", ("authority", "provisioners"))

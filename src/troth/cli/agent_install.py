@@ -146,5 +146,5 @@ def _port(base: Path) -> int:
     try:
         address = json.loads(read_file(base / "config" / "ca.json")).get("address", "")
         return int(str(address).rpartition(":")[2])
-    except (TrothError, OSError, ValueError, AttributeError):
+    except (TrothError, OSError, ValueError, AttributeError, RecursionError):
         return 0

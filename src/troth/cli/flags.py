@@ -179,7 +179,7 @@ def template_data(sets: tuple[str, ...], set_file: str) -> Mapping[str, Any]:
     if set_file:
         try:
             data = json.loads(read_file(Path(set_file)))
-        except ValueError:
+        except (ValueError, RecursionError):
             data = []  # type: ignore[assignment]
         if not isinstance(data, dict):
             raise UsageError(f"{set_file} is not usable for --set-file: expected a JSON object")
@@ -189,6 +189,6 @@ def template_data(sets: tuple[str, ...], set_file: str) -> Mapping[str, Any]:
             raise UsageError(f"invalid --set {pair!r}: expected KEY=VALUE")
         try:
             data[key] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             data[key] = value
     return data

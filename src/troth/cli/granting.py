@@ -145,7 +145,7 @@ def _jwk_of(data: bytes, chosen: Chosen) -> dict[str, Any]:
     if data.startswith(b"{"):
         try:
             value = json.loads(data)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = {}
         if not isinstance(value, dict) or not ("d" in value or "k" in value):
             raise UsageError(f"{chosen.key_file} is not a private JWK")

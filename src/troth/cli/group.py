@@ -199,7 +199,7 @@ def _read_defaults(path: Path) -> dict[str, str]:
         raise UsageError(f"cannot read {path}: {error}") from error
     try:
         values = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         hint = "correct the file, or run: troth ca bootstrap --force"

@@ -239,7 +239,7 @@ def read_token(token: str) -> TokenView:
             email=str(claims.get("email") or ""),
             nonce=str(claims.get("nonce") or ""),
         )
-    except (ValueError, TypeError, OverflowError, OSError) as error:
+    except (ValueError, TypeError, OverflowError, OSError, RecursionError) as error:
         raise TokenError("invalid token: expected three base64url parts as printed by 'troth ca token'") from error
 
 

@@ -287,7 +287,7 @@ def _is_it_up(url: str) -> str:
 def _understood(address: Address, status: int, path: str, answer: bytes) -> dict[str, Any]:
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         what = f"{address.url} is not a step-compatible CA: {path} answered with status {status} and no JSON object"

@@ -160,8 +160,17 @@ def _lock_within(descriptor: int, timeout: float, directory: Path) -> None:
 
 
 def follow(path: Path) -> Path:
-    """The file a path means: symlinks resolved, a dangling or absent one too."""
-    return path.resolve(strict=False) if path.is_symlink() else path
+    """The file a path means: symlinks resolved, a dangling or absent one too.
+
+    Raises:
+        FileError: its symlinks lead in a circle, or it has no name (``''`` and ``/``).
+    """
+    if not path.name:
+        raise FileError(f"cannot use {str(path)!r}: expected the name of a file")
+    try:
+        return path.resolve(strict=False) if path.is_symlink() else path
+    except (RuntimeError, OSError) as error:  # RuntimeError is what Python before 3.13 makes of a circle
+        raise FileError(f"cannot use {path}: its symbolic links lead in a circle") from error
 
 
 def reason(error: OSError) -> str:

@@ -174,7 +174,7 @@ def _read_journal(journal: Path, certificate_path: Path, key_path: Path) -> list
     try:
         value = json.loads(read_file(journal, limit=_MAX_JOURNAL_BYTES))
         moves = [_read_move(value["key"], follow(key_path)), _read_move(value["certificate"], follow(certificate_path))]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileError(f"{journal} is not a journal of an interrupted write", hint=hint) from error
     for named, move in zip((value["key"], value["certificate"]), moves, strict=True):
         if named["target"] != str(move.target):
