@@ -16,6 +16,7 @@ from troth.server.tls import (
     install,
     issue_server_certificate,
     set_options,
+    telling,
 )
 
 # A machine that slept wakes with timers that did not count.
@@ -37,12 +38,18 @@ class Identity:
     less nor, in the middle of a handshake, show another certificate.
     """
 
-    def __init__(self, loaded: Loaded, now: Callable[[], datetime] = clock.now) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        now: Callable[[], datetime] = clock.now,
+        refused: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
         self._now = now
         self._outward: dict[bool, ssl.SSLContext] = {}
         self._shown = self.prepare(loaded)
         self.first = self._shown.context
         self.first.sni_callback = self._choose
+        self.first.sslobject_class = telling(refused)
 
     @property
     def certificate(self) -> ServerCertificate:

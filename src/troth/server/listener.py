@@ -90,13 +90,16 @@ class _Process:
         self._listening = listening
         self._reports = reports
         self._log = listening.log
-        self._identity = Identity(listening.loaded)
+        self._identity = Identity(listening.loaded, refused=self._refused)
         self._service = Service(listening.loaded, store, listening.log, self._identity)
         self._store = store
         self._stop = asyncio.Event()
         self._renewal: asyncio.TimerHandle | None = None
         self._sweep = Sweep()
         self._schedule()
+
+    def _refused(self, reason: str) -> None:
+        self._log.refusal("client certificate refused in the handshake", error=reason)
 
     async def run(self, beat: float | None) -> None:
         loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 import os
 import secrets
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -75,6 +76,29 @@ def create_context(authority: Authority, options: dict[str, Any]) -> ssl.SSLCont
     context.verify_mode = ssl.CERT_OPTIONAL
     context.load_verify_locations(cadata=bundle_to_pem([*authority.roots, *authority.all_intermediates]))
     return context
+
+
+def telling(refused: Callable[[str], None]) -> type[ssl.SSLObject]:
+    """Ends of connections whose clients hear by an alert why their certificate was refused; `refused` is told too.
+
+    asyncio closes at the first error, and the alert that OpenSSL has ready would never be sent. It sends what there is
+    when the handshake wants to read on, so that is said once. Then the client ends it, or the handshake's time is up.
+    """
+
+    class Telling(ssl.SSLObject):
+        failure: ssl.SSLCertVerificationError | None = None
+
+        def do_handshake(self) -> None:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                super().do_handshake()
+            except ssl.SSLCertVerificationError as error:
+                self.failure = error
+                refused(error.verify_message)
+                raise ssl.SSLWantReadError from error
+
+    return Telling
 
 
 def create_client_context(authority: Authority, certificate: ServerCertificate | None) -> ssl.SSLContext:
