@@ -13,7 +13,7 @@ from tests.cli.accounts import Account
 from troth.cli import app, reference
 from troth.cli import help as help_texts
 from troth.cli.commands import COMMANDS, GROUPS
-from troth.cli.group import configured_values
+from troth.cli.defaults import configured_values
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("click", "cryptography", "aiohttp", "asyncio", "ssl", "rich", "importlib.metadata", "joserfc", "typing", "re")

@@ -62,13 +62,25 @@ def _dispatch(arguments: list[str]) -> int:
         return stop.exit_code
     except click.UsageError as error:
         context = error.ctx
-        hint = f"run: {context.command_path} --help" if context is not None else None
+        hint = _whence(error) or (f"run: {context.command_path} --help" if context is not None else None)
         code = getattr(context.command, "usage_exit_code", 1) if context is not None else 1
         return _report(_sentence(error.format_message()), hint, code)
     except click.Abort:
         return _report("interrupted", None, INTERRUPTED)
     except click.ClickException as error:
         return _report(_sentence(error.format_message()), None, 1)
+
+
+def _whence(error: object) -> str | None:
+    """A value that nobody typed: which places to look at. The error is click's, which is not loaded here."""
+    from click.core import ParameterSource
+
+    option, context = getattr(error, "param", None), getattr(error, "ctx", None)
+    if option is None or context is None or context.get_parameter_source(option.name) != ParameterSource.DEFAULT_MAP:
+        return None
+    flag = max(option.opts, key=len)
+    variable = "STEP_" + flag.lstrip("-").upper().replace("-", "_")
+    return f"it comes from {variable} or config/defaults.json: correct it there, or give {flag}"
 
 
 def _sentence(text: str) -> str:

@@ -7,6 +7,9 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
+# As Go reads them.
+TRUE = ("true", "True", "TRUE", "t", "T", "1")
+FALSE = ("false", "False", "FALSE", "f", "F", "0")
 
 
 def all_of(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -29,7 +32,7 @@ class ExamplesCommand(click.Command):
         self.usage_exit_code = usage_exit_code
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _plain_flags(self, args))
+        return super().parse_args(ctx, _plain_flags(ctx, self, args))
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("\nExamples:\n")
@@ -37,8 +40,11 @@ class ExamplesCommand(click.Command):
             formatter.write(f"  {line.strip()}\n" if line.strip() else "\n")
 
 
-def _plain_flags(command: click.Command, args: list[str]) -> list[str]:
-    """step's programs also take ``--force=true`` and ``--mtls=false``; click's flags take no value."""
+def _plain_flags(ctx: click.Context, command: click.Command, args: list[str]) -> list[str]:
+    """step's programs also take ``--force=true`` and ``--mtls=false``; click's flags take no value.
+
+    A ``false`` that was typed wins over the environment and defaults.json, as a flag does.
+    """
     flags = {name: o for o in command.params if isinstance(o, click.Option) and o.is_flag for name in o.opts}
     plain: list[str] = []
     for index, word in enumerate(args):
@@ -46,12 +52,14 @@ def _plain_flags(command: click.Command, args: list[str]) -> list[str]:
             return plain + args[index:]
         name, _, value = word.partition("=")
         option = flags.get(name)
-        if option is None or value not in ("true", "false"):
+        if option is None or value not in TRUE + FALSE:
             plain.append(word)
-        elif value == "true":
+        elif value in TRUE:
             plain.append(name)
+        elif option.secondary_opts:
+            plain.append(option.secondary_opts[0])
         else:
-            plain += option.secondary_opts[:1]
+            ctx.default_map = {**(ctx.default_map or {}), str(option.name): False}
     return plain
 
 

@@ -2,19 +2,16 @@
 
 import difflib
 import importlib
-import json
 import os
-from collections.abc import Mapping
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
 
 from troth.cli import help as help_texts
 from troth.cli.commands import COMMANDS, GROUPS
+from troth.cli.defaults import configured_values, defaults_of
 from troth.errors import TrothError, UsageError
-from troth.host.contexts import ContextError
-from troth.host.steppath import ENVIRONMENT, StepPath, context_in_use, step_base
+from troth.host.steppath import ENVIRONMENT
 
 # Groups whose flags are step's and may therefore come from STEP_* and defaults.json; init and serve describe an
 # authority of this machine, where a client's defaults would be wrong (init looks into the environment).
@@ -24,7 +21,6 @@ NOT_CONFIGURABLE = ("init", "serve")
 NAMING = ("bootstrap",)
 # A client's, which say nothing of an authority that is to be made; step leaves the first two out as well.
 NEVER_FOR_INIT = ("root", "key", "context", "profile", "authority", "force")
-NEVER_IN_DEFAULTS = ("context", "profile", "authority", "help")
 
 
 class UnknownCommandError(UsageError):
@@ -62,7 +58,7 @@ class LazyGroup(click.Group):
         command = load_command(self.path, name)
         if _is_configurable(self.path) and name not in NOT_CONFIGURABLE:
             context = _given_context(command, args[1:])
-            ctx.default_map = {name: configured_values(command, os.environ, _defaults(context, name in NAMING))}
+            ctx.default_map = {name: configured_values(command, os.environ, defaults_of(context, name in NAMING))}
         elif (self.path, name) == ("ca", "init"):
             values = configured_values(command, os.environ, {})
             ctx.default_map = {name: {key: value for key, value in values.items() if key not in NEVER_FOR_INIT}}
@@ -138,76 +134,3 @@ def _unknown(group: str, name: str) -> UnknownCommandError:
     close = difflib.get_close_matches(name.lower(), COMMANDS[group], 1)
     hint = f"did you mean: {path} {close[0]}" if close else f"run: {path} --help"
     return UnknownCommandError(f"unknown command '{path} {name}'", hint=hint)
-
-
-def configured_values(
-    command: click.Command, environment: Mapping[str, str], defaults: Mapping[str, str]
-) -> dict[str, object]:
-    """What the environment (``STEP_<FLAG>``) and then ``defaults.json`` say for the options of a command.
-
-    step gives every flag these two fallbacks, under any of the flag's names; a list takes commas.
-    """
-    values: dict[str, object] = {}
-    for option in command.params:
-        if not isinstance(option, click.Option) or option.name is None:
-            continue
-        names = [name[2:] for name in option.opts if name.startswith("--")]
-        found = [environment[key] for key in map(environment_name, names) if environment.get(key)]
-        found += [defaults[name] for name in names if name in defaults and name not in NEVER_IN_DEFAULTS]
-        if found:
-            values[option.name] = found[0].split(",") if option.multiple else found[0]
-    return values
-
-
-def environment_name(flag: str) -> str:
-    """``ca-url`` is ``STEP_CA_URL``."""
-    return "STEP_" + flag.upper().replace("-", "_")
-
-
-def _defaults(context: str, naming: bool) -> dict[str, str]:
-    """``config/defaults.json`` with its values as texts; with contexts the authority's, and the profile's over it.
-
-    Args:
-        context: the name that was given, or nothing.
-        naming: it need not be one that is known; there are no defaults then.
-
-    Raises:
-        TrothError: there is no such context, or a file is there and is not a JSON object.
-    """
-    base = step_base()
-    try:
-        chosen = context_in_use(context)
-    except ContextError:
-        if naming:
-            return {}
-        raise
-    if chosen is None:
-        return _read_defaults(StepPath(base).defaults)
-    directories = (chosen.authority_path(base), chosen.profile_path(base))
-    merged: dict[str, str] = {}
-    for directory in directories:
-        merged.update(_read_defaults(StepPath(directory).defaults))
-    return merged
-
-
-def _read_defaults(path: Path) -> dict[str, str]:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from error
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        hint = "correct the file, or run: troth ca bootstrap --force"
-        raise UsageError(f"{path} is not a JSON object: expected flag names and values", hint=hint)
-    return {str(name): _as_text(value) for name, value in values.items()}
-
-
-def _as_text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(map(_as_text, value))
-    return value if isinstance(value, str) else json.dumps(value)
