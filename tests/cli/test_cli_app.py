@@ -119,6 +119,7 @@ DEEP = "[" * 100_000
     ("arguments", "message"),
     [
         (("ca", "provisioner", "remove", "x", "--ca-config", "deep"), "deep is not valid JSON"),
+        (("ca", "provisioner", "update", "x", "--ca-config", "binary"), "binary is not UTF-8 text"),
         (("crypto", "keypair", "circle", "k"), "cannot use circle: its symbolic links lead in a circle"),
         (("ca", "rekey", "circle", "circle"), "cannot use circle: its symbolic links lead in a circle"),
         (("ca", "rekey", "", ""), "expected the name of a file"),
@@ -129,6 +130,7 @@ def test_files_without_end_or_name_are_refused_in_words(
     stranger: Account, arguments: tuple[str, ...], message: str
 ) -> None:
     (stranger.work / "deep").write_text(DEEP)
+    (stranger.work / "binary").write_bytes(bytes(range(256)))
     (stranger.work / "circle").symlink_to("circle")
     said = stranger.refused(*arguments)
     assert message in said and "internal error" not in said

@@ -89,15 +89,13 @@ def add(name: str, kind: str, ca_config: str, **given: Any) -> None:
 @IGNORED
 def update(name: str, new_name: str, ca_config: str, **given: Any) -> None:
     """Change a provisioner in the authority's configuration. What no flag names stays; lists grow by what is given."""
-    from pathlib import Path
 
     from troth.ca import editing, entries
     from troth.cli import configuration
     from troth.cli.provisioner_options import given_values, read_files, removed_values
-    from troth.host.files import read_file
 
     path = configuration.ca_config(ca_config)
-    before = editing.find_provisioner(editing.read_object(read_file(Path(path)).decode(), str(path)), name)
+    before = editing.find_provisioner(editing.read_object(configuration.text_of(path), str(path)), name)
     kind = entries.kind_of(str(before.get("type", "")))
     values, removed = given_values(given), removed_values(given)
     _warn_of_foreign(kind, [*values, *(f"remove-{flag}" for flag in removed)], given)
