@@ -1,5 +1,6 @@
 """Sections 5, 6, 7.12 and 9.10 with an authority of its own for each row: lists, policies, federation, constraints."""
 
+import base64
 import contextlib
 import json
 import re
@@ -234,3 +235,37 @@ def policy_command(side: Side) -> str:
         keys = ("--admin-subject", "step", "--admin-password-file", str(own.password_file))
         assert "policy" in own.run("ca", "policy", "authority", "view", *keys, code=1).err
     return "refuses (exit 1)"
+
+
+def described(side: Side, **members: Any) -> dict[str, Any]:
+    """Members for `configured` that change the side's first provisioner."""
+    raw = json.loads((side.ca_dir / "config" / "ca.json").read_text())
+    first, *others = raw["authority"]["provisioners"]
+    return {"provisioners": [{**first, **members}, *others]}
+
+
+@operation("6.3", "a provisioner's claims go before the authority's")
+def claims(side: Side) -> None:
+    own = {"defaultTLSCertDuration": "2h", "maxTLSCertDuration": "3h"}
+    settings = {**described(side, claims=own), "claims": {"defaultTLSCertDuration": "9h", "maxTLSCertDuration": "9h"}}
+    with configured(side, settings) as one:
+        crt, _ = one.certificate("a.example")
+        leaf = x509.load_pem_x509_certificate(crt.read_bytes())
+        assert leaf.not_valid_after_utc - leaf.not_valid_before_utc == timedelta(hours=2, minutes=1)
+        body = {"csr": material.write_request(one, "", ())[1].read_text(), "ott": one.token("b.example")}
+        assert one.http("POST", "/sign", {**body, "notAfter": "4h"}).status == 403
+
+
+@operation("6.4", "a template of one's own: token, request, user data and fail")
+def own_template(side: Side) -> None:
+    template = """{{ if not .Insecure.User.team }}{{ fail "name a team" }}{{ end }}
+    {"subject": {"commonName": {{ toJson .Token.sub }}, "organizationalUnit": {{ toJson .Insecure.User.team }}},
+     "sans": {{ toJson .SANs }}, "keyUsage": ["digitalSignature"], "extKeyUsage": ["clientAuth"]}"""
+    encoded = base64.b64encode(template.encode()).decode()
+    with configured(side, described(side, options={"x509": {"template": encoded}})) as one:
+        crt, _ = one.certificate("a.example", "--set", "team=blue")
+        text = material.openssl("x509", "-in", str(crt), "-noout", "-text")
+        assert "TLS Web Client Authentication" in text and "TLS Web Server" not in text and "blue" in text
+        body = {"csr": material.write_request(one, "", ())[1].read_text(), "ott": one.token("b.example")}
+        answer = one.http("POST", "/sign", body)
+        assert answer.status == 400 and "name a team" in answer.json["message"]

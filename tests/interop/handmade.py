@@ -1,5 +1,7 @@
 """Section 9.10, the commands that make certificates without an authority: create and sign, read by OpenSSL."""
 
+import json
+
 from tests.interop import material
 from tests.interop.matrix import operation
 from tests.interop.stage import Side
@@ -86,3 +88,59 @@ def sign_too_deep(side: Side) -> str:
     command = ("certificate", "sign", str(csr), "ca.crt", "ca.key", "--profile", "intermediate-ca")
     assert side.run(*command, "--password-file", str(side.password_file), code=1).out == ""
     return "refuses (exit 1)"
+
+
+@operation("9.10", "certificate bundle, key and format")
+def change_form(side: Side) -> None:
+    create(side, "web.example", "web", *hierarchy(side), *PLAIN)
+    side.run("certificate", "bundle", "web.crt", "ca.crt", "chain.crt")
+    chain = (side.work / "chain.crt").read_bytes()
+    assert chain == (side.work / "web.crt").read_bytes() + (side.work / "ca.crt").read_bytes()
+    assert side.run("certificate", "key", "web.crt").out == material.openssl(
+        "x509", "-in", str(side.work / "web.crt"), "-noout", "-pubkey"
+    )
+    side.run("certificate", "format", "chain.crt", "--out", "web.der")
+    material.openssl("x509", "-in", str(side.work / "web.der"), "-inform", "DER", "-noout", "-checkend", "60")
+    assert side.run("certificate", "format", "web.der").out == (side.work / "web.crt").read_text()
+
+
+@operation("9.10", "certificate p12, with a password and without")
+def package(side: Side) -> None:
+    create(side, "web.example", "web", *hierarchy(side), *PLAIN)
+    files = ("web.crt", "web.key", "--ca", "ca.crt")
+    side.run("certificate", "p12", "a.p12", *files, "--password-file", str(side.password_file))
+    side.run("certificate", "p12", "b.p12", *files, *PLAIN)
+    for name, password in (("a.p12", f"file:{side.password_file}"), ("b.p12", "pass:")):
+        text = material.openssl("pkcs12", "-in", str(side.work / name), "-passin", password, "-nodes")
+        assert text.count("BEGIN CERTIFICATE") == 2 and "PRIVATE KEY" in text
+        assert (side.work / name).stat().st_mode & 0o777 == 0o600
+
+
+@operation("9.12", "crypto keypair of every kind")
+def key_pairs(side: Side) -> None:
+    for number, kind in enumerate(
+        (("EC", "--curve", "P-384"), ("RSA", "--size", "2048"), ("OKP", "--curve", "Ed25519"))
+    ):
+        public, private = f"{number}.pub", f"{number}.key"
+        side.run("crypto", "keypair", public, private, "--kty", *kind, *PLAIN)
+        shown = material.openssl("pkey", "-in", str(side.work / private), "-pubout")
+        assert shown == (side.work / public).read_text()
+        assert (side.work / private).stat().st_mode & 0o777 == 0o600
+
+
+@operation("9.12", "crypto change-pass: a password set, and taken away")
+def change_password(side: Side) -> None:
+    side.run("crypto", "keypair", "a.pub", "a.key", "--password-file", str(side.password_file))
+    assert "ENCRYPTED" in (side.work / "a.key").read_text()
+    side.run("crypto", "change-pass", "a.key", "--out", "open.key", "--password-file", str(side.password_file), *PLAIN)
+    shown = material.openssl("pkey", "-in", str(side.work / "open.key"), "-pubout")
+    assert shown == (side.work / "a.pub").read_text()
+
+
+@operation("9.12", "crypto jwk create, public and thumbprint")
+def json_web_keys(side: Side) -> None:
+    side.run("crypto", "jwk", "create", "a.json", "a.key", "--kty", "EC", "--crv", "P-256", *PLAIN)
+    public, private = ((side.work / name).read_text() for name in ("a.json", "a.key"))
+    assert json.loads(side.run("crypto", "jwk", "public", stdin=private).out) == json.loads(public)
+    thumbprint = side.run("crypto", "jwk", "thumbprint", stdin=public).out.strip()
+    assert thumbprint == json.loads(public)["kid"] and len(thumbprint) == 43
