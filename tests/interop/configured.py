@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.interop import material
 from tests.interop.http import refused
@@ -269,3 +269,18 @@ def own_template(side: Side) -> None:
         body = {"csr": material.write_request(one, "", ())[1].read_text(), "ott": one.token("b.example")}
         answer = one.http("POST", "/sign", body)
         assert answer.status == 400 and "name a team" in answer.json["message"]
+
+
+@operation("7.8", "ca certificate by a service account's token (K8sSA)")
+def service_account(side: Side) -> None:
+    key = material.new_key()
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    entry = {"type": "K8sSA", "name": "cluster", "publicKeys": base64.b64encode(public).decode()}
+    provisioners = json.loads((side.ca_dir / "config" / "ca.json").read_text())["authority"]["provisioners"]
+    with configured(side, {"provisioners": [*provisioners, entry]}) as one:
+        issued = {"iss": "kubernetes/serviceaccount", "sub": "system:serviceaccount:default:web"}
+        for signer, code in ((key, 0), (material.new_key(), 1)):
+            (one.work / "sa").write_text(material.jws(signer, {"alg": "ES256", "typ": "JWT"}, issued))
+            flags = ("--provisioner", "cluster", "--k8ssa-token-path", "sa", "--san", "web.example", "--force")
+            one.run("ca", "certificate", "web.example", "web.crt", "web.key", *flags, code=code)
+        assert material.names_of(material.load(one.work / "web.crt")[0]) == {"web.example"}
