@@ -160,3 +160,11 @@ def test_a_log_that_is_none_is_refused(tmp_path: Path, make: Callable[[Path], ob
 def test_an_empty_log_names_nothing(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_bytes(b"")
     assert ids("--log", str(tmp_path / "x.log"), "-p", str(tmp_path)) == []
+
+
+def test_a_line_of_a_megabyte_without_a_blank_takes_no_time(tmp_path: Path) -> None:
+    log = tmp_path / "error.log"
+    log.write_text("a" * 1_000_000)
+    began = time.process_time()
+    assert CliRunner().invoke(doctor, ["--log", str(log), "-p", str(tmp_path)]).exit_code == 0
+    assert time.process_time() - began < 5

@@ -211,7 +211,7 @@ RULES = (
     Rule(
         "name-unresolved",
         LOG,
-        r"(?P<name>\S+) could not be resolved \(",
+        r"(?<!\S)(?P<name>\S+) could not be resolved \(",
         "the resolver does not know the upstream's name",
         "correct {name} or its DNS, or the resolver",
     ),
