@@ -362,7 +362,7 @@ def _fits(running: Nginx, given: Nginx, program: Path | None) -> bool:
     if given.conf is None:
         return True
     wanted = given.conf if given.conf.is_absolute() else running.base / given.conf
-    return running.main.resolve() == wanted.resolve()
+    return os.path.realpath(running.main) == os.path.realpath(wanted)
 
 
 def bundled() -> Path | None:
