@@ -96,6 +96,35 @@ def test_what_cannot_run_exits_1_and_says_why_on_stderr_alone(
 
 
 @pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--identity", "../../x"], "identity name '../../x' is not usable"),
+        (["--cert", "my cert.crt"], "identity name 'my cert' is not usable"),
+        (["--name", "$http_x"], "--name '$http_x' is not usable"),
+    ],
+)
+def test_options_are_held_to_what_the_declaration_is(
+    wrong: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files are named after an identity, and a name with a variable is what a client sends."""
+    place = ["-p", str(tmp_path), "--location", "/", "--cert", "c.crt", "--key", "c.key", "--trust", "ca.crt"]
+    assert app.run(["nginx", "plan", *place, *wrong]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}") and "\nhint: " in said
+
+
+def test_a_main_file_that_is_a_loop_of_links_is_said_to_be_unreadable(
+    applied: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also while an nginx runs that it could be the file of."""
+    assert applied.toml.exists()
+    (tmp_path / "loop.conf").symlink_to("loop.conf")
+    assert app.run(["nginx", "inspect", "-c", str(tmp_path / "loop.conf")]) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "loop.conf") in said and "internal error" not in said
+
+
+@pytest.mark.parametrize(
     ("name", "expected"), [("inspect", 1), ("prove", 1), ("doctor", 2), ("changes", 0), ("undo", 1)]
 )
 def test_a_main_file_that_does_not_exist(

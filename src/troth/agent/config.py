@@ -1,6 +1,7 @@
 """``troth.toml``: which identities exist, where they are kept, and which nginx locations show them."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -167,6 +168,8 @@ def parse(text: str, path: Path) -> Config:
         raw = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {str(error).lower()}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply to be read") from error
     reader = _Reader(path)
     reader.known(raw, ("agent", "nginx", "identity", "location", "stream", "client-auth"), "")
     agent, nginx = reader.table(raw, "agent"), reader.table(raw, "nginx")
@@ -306,10 +309,9 @@ class _Reader:
         self.known(table, _IDENTITY, _of("identity", table.get("name")))
         name = self.text(table, "name", "of an [[identity]]", required=True)
         where = _of("identity", name)
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
-            raise self.fail(
-                f"identity name {name!r} is not usable: expected letters, digits, dots, dashes, underscores"
-            )
+        wrong = unusable_identity(name)
+        if wrong:
+            raise self.fail(wrong)
         own = [key for key in ("certificate", "key", "trust") if key in table]
         if "ca" in table and own:
             raise self.fail(f"identity {name!r} has both ca and {own[0]}: expected one of them")
@@ -371,7 +373,7 @@ class _Reader:
             self.text(table, "identity", where, required=True),
             self.text(table, "server", where),
             self.upstream(table, where),
-            self.text(table, "name", where),
+            self.server_name(table, where),
             self.choice(table, "mode", MODES, where),
             self.url(table, "report", where, "http"),
         )
@@ -380,6 +382,13 @@ class _Reader:
         """The upstream of a location, whose scheme says which module talks to it."""
         scheme = self.text(table, "upstream", where).partition("://")[0].lower()
         return self.url(table, "upstream", where, scheme if scheme in _UPSTREAMS[1:] else _UPSTREAMS[0])
+
+    def server_name(self, table: Mapping[str, Any], where: str) -> str:
+        name = self.text(table, "name", where)
+        wrong = unusable_server_name(name)
+        if wrong:
+            raise self.fail(f"{wrong}, {where}")
+        return name
 
     def client_auth(self, table: Mapping[str, Any]) -> ClientAuth:
         self.known(table, _CLIENT_AUTH, _of("client-auth", table.get("server")))
@@ -420,11 +429,25 @@ class _Reader:
             "",
             self.text(table, "identity", where, required=True),
             upstream=upstream,
-            name=self.text(table, "name", where),
+            name=self.server_name(table, where),
             mode=self.choice(table, "mode", MODES, where),
             report=self.url(table, "report", where, "http"),
             listen=listen,
         )
+
+
+def unusable_identity(name: str) -> str:
+    """Why an identity cannot have this name, which files are named after; empty where it can."""
+    if name.replace("-", "").replace("_", "").replace(".", "").isalnum() and not name.startswith("."):
+        return ""
+    return f"identity name {name!r} is not usable: expected letters, digits, dots, dashes, underscores"
+
+
+def unusable_server_name(name: str) -> str:
+    """Why an upstream's certificate cannot be held to this name; a variable of nginx may be what a client sends."""
+    if not name or re.fullmatch(r"[A-Za-z0-9._:\[\]-]+", name):
+        return ""
+    return f"name {name[:80]!r} is not usable: expected the DNS name in the upstream's certificate"
 
 
 def _of(kind: str, name: object) -> str:

@@ -115,7 +115,7 @@ def _words(*options: tuple[str, str]) -> str:
 
 def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
     """A declaration of one location, made of options."""
-    from troth.agent.config import Config, Identity, Location
+    from troth.agent.config import Config, Identity, Location, unusable_identity, unusable_server_name
     from troth.errors import UsageError
 
     if declared.get("location") and declared.get("stream"):
@@ -131,6 +131,12 @@ def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
             hint="or declare identities in a file: --config troth.toml",
         )
     name = declared.get("identity") or Path(declared["cert"]).stem
+    wrong = unusable_identity(name)
+    if wrong:
+        raise UsageError(wrong, hint="give it another: --identity NAME")
+    wrong = unusable_server_name(declared.get("name", ""))
+    if wrong:
+        raise UsageError(f"--{wrong}", hint="see what is in it: troth certificate inspect https://HOST:PORT --insecure")
     files = [Path(declared[key]).absolute() for key in ("cert", "key", "trust")]
     identity = Identity(name, "", (), None, None, files[0], files[1], files[2])
     location = Location(
