@@ -60,6 +60,14 @@ def test_however_short_the_life_a_renewal_is_followed_by_a_wait(seconds: int, di
     assert delay >= timedelta(seconds=seconds) / 3
 
 
+@given(DICE)
+def test_a_time_that_was_asked_for_is_kept_after_a_renewal_too(dice: float) -> None:
+    assert next_renewal(DAY, NOW, dice, period=HOUR, renewed=True) == HOUR
+    assert HOUR / 2 <= next_renewal(DAY, NOW, 0.0, expires_in=22 * HOUR + HOUR / 2, renewed=True) <= 2 * HOUR
+    assert next_renewal(DAY, NOW, dice, expires_in=24 * HOUR, renewed=True) == 8 * HOUR
+    assert next_renewal(DAY, NOW, dice, period=timedelta(milliseconds=1), renewed=True) == SHORTEST_WAIT
+
+
 def test_an_expired_certificate_is_renewed_at_once_but_not_in_a_loop() -> None:
     late = NOW + 48 * HOUR
     assert next_renewal(DAY, late, 0.5) == timedelta(0)

@@ -75,6 +75,7 @@ def next_renewal(
         period: renew this often instead.
         renewed: whether `certificate` was just issued. Then a third of what remains passes first, at least a second:
             with lives shorter than the backdating the sum below is never positive, and would be a tight loop.
+            A time that was asked for and leaves a pause is kept.
     """
     length, remaining = length_of(certificate), certificate.not_valid_after_utc - now
     if period is not None:
@@ -84,7 +85,8 @@ def next_renewal(
         if delay > NOW:
             spread = length / 20
             delay = delay * dice if delay < spread else delay - spread * dice
-    floor = max(remaining / 3, SHORTEST_WAIT) if renewed else NOW
+    asked = (period is not None or expires_in is not None) and delay > NOW
+    floor = max(NOW if asked else remaining / 3, SHORTEST_WAIT) if renewed else NOW
     return max(delay, floor, NOW)
 
 
