@@ -166,7 +166,7 @@ def parse(text: str, path: Path) -> Config:
     """
     try:
         raw = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is not valid TOML: {str(error).lower()}") from error
     except RecursionError as error:
         raise ConfigError(f"{path} is nested too deeply to be read") from error
