@@ -151,6 +151,13 @@ def test_one_agent_at_a_time_works_with_a_state(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("target", ["/dev/full", "/"])
+def test_a_lock_that_cannot_be_written_is_named(target: str, tmp_path: Path) -> None:
+    (tmp_path / "lock").symlink_to(target)
+    with pytest.raises(AgentError, match=f"cannot write {tmp_path}/lock: "), only_agent(tmp_path):
+        pytest.fail("worked without its lock")
+
+
 def test_a_killed_agent_holds_nothing(tmp_path: Path) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE

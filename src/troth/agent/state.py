@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from troth.agent import AgentError
-from troth.host.files import make_directory, read_file, write_file
+from troth.host.files import make_directory, read_file, reason, write_file
 
 FILE, LOCK, JOURNAL = "state.json", "lock", "journal"
 
@@ -115,11 +115,14 @@ def only_agent(directory: Path) -> Iterator[None]:
     """Hold the lock of a state directory; it goes with the process, however that ends.
 
     Raises:
-        AgentError: another agent holds it.
+        AgentError: another agent holds it, or it cannot be written.
     """
     make_directory(directory, 0o755)
     make_directory(directory / "witness", 0o755)
-    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -129,8 +132,17 @@ def only_agent(directory: Path) -> Iterator[None]:
             raise AgentError(
                 f"another agent works with {directory}{who}", hint="stop it, or give this one another [agent] state"
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise _unwritable(directory, error) from error
         yield
     finally:
         os.close(descriptor)
+
+
+def _unwritable(directory: Path, error: OSError) -> AgentError:
+    return AgentError(
+        f"cannot write {directory / LOCK}: {reason(error)}", hint="make room, or name another place: [agent] state"
+    )
