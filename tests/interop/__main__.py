@@ -31,6 +31,7 @@ SECTIONS = (
     "handmade",
     "contexts",
     "acme",
+    "crypto",
 )
 
 

@@ -108,8 +108,8 @@ def encrypt_provisioner_key(
     return ".".join([protected, *map(b64encode, parts)])
 
 
-def decrypt_provisioner_key(jwe: str, password: bytes) -> dict[str, Any]:
-    """The private JWK inside a compact JWE that step or troth made.
+def decrypt_provisioner_key(jwe: str, password: bytes, *, member: str = "kty") -> dict[str, Any]:
+    """The private JWK inside a compact JWE that step or troth made; `member` is what it must have, ``keys`` for a set.
 
     Raises:
         KeyDecryptionError: the text is not such a JWE, asks for too much work, or the password is wrong.
@@ -135,15 +135,15 @@ def decrypt_provisioner_key(jwe: str, password: bytes) -> dict[str, Any]:
         text = AESGCM(content_key).decrypt(nonce, ciphertext + tag, protected.encode())
     except (InvalidUnwrap, InvalidTag, ValueError) as error:
         raise KeyDecryptionError("provisioner key cannot be decrypted: the password is wrong") from error
-    return _private_key(text)
+    return _private_key(text, member)
 
 
-def _private_key(text: bytes) -> dict[str, Any]:
+def _private_key(text: bytes, member: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = None
-    if not isinstance(value, dict) or "kty" not in value:
+    if not isinstance(value, dict) or member not in value:
         raise KeyDecryptionError("encrypted key does not contain a JSON web key")
     return value
 

@@ -110,7 +110,8 @@ def private_jwk_text(jwk: Mapping[str, Any], password: bytes | None) -> str:
     return json.dumps(dict(jwk), indent=2) if password is None else flattened_jwe(encrypted(dict(jwk), password))
 
 
-def _from_stdin() -> dict[str, Any]:
+def from_stdin() -> dict[str, Any]:
+    """The JSON web key on stdin, its password asked for where it is encrypted."""
     from troth.ca.key_forms import KeyFormError, read_jwk
     from troth.cli.key_secrets import given_password
     from troth.cli.sources import read_source
@@ -126,7 +127,7 @@ def public() -> None:
     """Print the public half of the JSON web key on stdin."""
     from troth.ca.jwk import public_jwk
 
-    print(json.dumps(public_jwk(_from_stdin()), indent=2))
+    print(json.dumps(public_jwk(from_stdin()), indent=2))
 
 
 @flags.command("thumbprint", THUMBPRINT)
@@ -134,4 +135,4 @@ def thumbprint() -> None:
     """Print the RFC 7638 thumbprint of the JSON web key on stdin."""
     from troth.ca.jwk import thumbprint as print_of
 
-    print(print_of(_from_stdin()))
+    print(print_of(from_stdin()))

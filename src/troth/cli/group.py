@@ -15,7 +15,15 @@ from troth.host.steppath import ENVIRONMENT
 
 # Groups whose flags are step's and may therefore come from STEP_* and defaults.json; init and serve describe an
 # authority of this machine, where a client's defaults would be wrong (init looks into the environment).
-CONFIGURABLE = ("ca", "ca provisioner", "certificate", "crypto", "crypto jwk", "crypto jwt")
+CONFIGURABLE = (
+    "ca",
+    "ca provisioner",
+    "certificate",
+    "crypto",
+    "crypto jwk",
+    "crypto jwk keyset",
+    "crypto jwt",
+)
 NOT_CONFIGURABLE = ("init", "serve")
 # Commands whose --context names one that need not be there yet.
 NAMING = ("bootstrap",)
