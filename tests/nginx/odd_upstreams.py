@@ -204,6 +204,30 @@ def through_a_box(upstream: Upstream) -> Upstream:
     return run
 
 
+def counted(upstream: Upstream) -> Upstream:
+    """Behind a counter: the size of all that a client sent is appended to ``sent``, a line for each connection."""
+
+    @contextmanager
+    def run(directory: Path) -> Iterator[int]:
+        with upstream(directory) as behind:
+
+            def handle(front: socket.socket) -> None:
+                sent = 0
+                with socket.create_connection(("127.0.0.1", behind), TIMEOUT) as back:
+                    threading.Thread(target=_pump, args=(back, front), daemon=True).start()
+                    with contextlib.suppress(OSError):
+                        while data := front.recv(16384):
+                            sent += len(data)
+                            back.sendall(data)
+                with (directory.parent / "sent").open("a") as file:
+                    file.write(f"{sent}\n")
+
+            with accepting(handle) as port:
+                yield port
+
+    return run
+
+
 def ill_at_first(count: int, upstream: Upstream) -> Upstream:
     """So many connections are cut, then it is well."""
 

@@ -28,8 +28,8 @@ def pki() -> Iterator[Pki]:
         yield make_certificates(directory / "tls")
 
 
-@contextmanager
-def running(case: Silent, nginx: Nginx, port: int, *, cured: bool) -> Iterator[None]:
+def write(case: Silent, nginx: Nginx, port: int, *, cured: bool) -> None:
+    """The configuration of the case, with its fault or without."""
     directory = nginx.main.parent
     around, lines = (case.cured_around, case.good) if cured else (case.around, case.bad)
     more = (cured and case.cured_more) or case.more
@@ -41,6 +41,11 @@ def running(case: Silent, nginx: Nginx, port: int, *, cured: bool) -> Iterator[N
     # One worker: sessions and idle connections are a worker's own.
     text = frame(directory, body, workers=1).replace("PORT2", str(free_ports(1)[0]))
     nginx.main.write_text(re.sub(r"\bTLS(?=[/;])", str(directory / "tls"), text))
+
+
+@contextmanager
+def running(case: Silent, nginx: Nginx, port: int, *, cured: bool) -> Iterator[None]:
+    write(case, nginx, port, cured=cured)
     nginx.start()
     try:
         yield

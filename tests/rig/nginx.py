@@ -73,11 +73,11 @@ def _all_workers(nginx: Nginx, count: int) -> None:
         time.sleep(0.01)
 
 
-def get(port: int, path: str = "/", host: str = "app.test") -> tuple[int, bytes]:
+def get(port: int, path: str = "/", host: str = "app.test", **headers: str) -> tuple[int, bytes]:
     """One GET on a fresh connection."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", path, headers={"Host": host, "Connection": "close"})
+        connection.request("GET", path, headers={"Host": host, "Connection": "close", **headers})
         response = connection.getresponse()
         return response.status, response.read()
     finally:

@@ -71,7 +71,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is looked for, how grave it is, why it matters, and what cures it; ``{family}`` is proxy, grpc or uwsgi."""
+    """What is looked for, how grave it is, why it matters, and what cures it; ``{family}`` is proxy, grpc or uwsgi.
+
+    `unseen` says why no test shows what it warns of.
+    """
 
     id: str
     severity: str
@@ -79,6 +82,7 @@ class Rule:
     why: str
     fix: str
     check: Callable[[Subject], Iterator[Hit]]
+    unseen: str = ""
 
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """What it finds, each place once."""
