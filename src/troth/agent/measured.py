@@ -18,8 +18,9 @@ from troth.nginx.tree import Config
 
 LOAD_TIMEOUT = 60.0
 LONGEST_STATIC_SECONDS = 10.0
-# For what is not in nginx's times: the rotation itself, from its beginning until nginx has read the files.
-SLACK_SECONDS = 2.0
+# For what is not in nginx's times, which it looks at in whole seconds: above all the rotation itself, from its
+# beginning until nginx has read the files.
+SLACK_SECONDS = 5.0
 
 MOST_READ_BYTES = 65_536
 
