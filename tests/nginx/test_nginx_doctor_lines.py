@@ -75,6 +75,15 @@ def ids(*words: str, given: str = "") -> list[str]:
     return [one["id"] for one in json.loads(result.output)["diagnoses"]]
 
 
+# As both write it for one encrypted key in 256: the padding after decryption with a wrong password looks right.
+BY_CHANCE = (
+    'cannot load certificate key "/etc/up.key": PEM_read_bio_PrivateKey() failed (SSL: error:1E08010C:DECODER routines'
+    "::unsupported:No supported data to decode. Input type: PEM error:0680007B:asn1 encoding routines::header too long "
+    "error:0688010A:asn1 encoding routines::nested asn1 error:Type=PKCS8_PRIV_KEY_INFO error:11800065:PKCS12 routines"
+    "::decode error)"
+)
+
+
 @pytest.fixture
 def nowhere(tmp_path: Path) -> tuple[str, ...]:
     """No configuration, whatever runs on this machine."""
@@ -168,3 +177,8 @@ def test_a_line_of_a_megabyte_without_a_blank_takes_no_time(tmp_path: Path) -> N
     began = time.process_time()
     assert CliRunner().invoke(doctor, ["--log", str(log), "-p", str(tmp_path)]).exit_code == 0
     assert time.process_time() - began < 5
+
+
+def test_a_wrong_password_is_named_where_it_decrypts_to_nonsense(nowhere: tuple[str, ...]) -> None:
+    assert ids(whole(f"{BY_CHANCE} while connecting to upstream"), *nowhere) == ["variable-key-encrypted"]
+    assert ids(f"nginx: [emerg] {BY_CHANCE}", *nowhere) == ["password-wrong"]

@@ -7,7 +7,12 @@ from troth.nginx.diagnosis.situation import Situation
 
 _LOAD = r"(?:cannot load certificate(?P<kind> key)?|SSL_\w+\(|PEM_read_bio_\w+\(|BIO_new_file\()"
 _RUNNING = r".*(?:to upstream|client:)"
-_ENCRYPTED = _LOAD + r'\s*"?(?P<file>[^"]*)".*(?:UI routines|bad password read|bad decrypt)' + _RUNNING
+# Once in 256 keys what a wrong password makes of it ends as if it were right, and fails as nonsense inside PKCS #8.
+_ENCRYPTED = (
+    _LOAD
+    + r'\s*"?(?P<file>[^"]*)".*(?:UI routines|bad password read|bad decrypt|PKCS12 routines::decode error)'
+    + _RUNNING
+)
 
 
 def _forgets(_: "re.Match[str]", situation: Situation) -> str | None:

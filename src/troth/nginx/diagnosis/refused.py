@@ -73,7 +73,7 @@ RULES = (
     ),
     _rule(
         "password-wrong",
-        r"bad decrypt",
+        r"bad decrypt|PKCS12 routines::decode error",
         "no password in the password file decrypts the key",
         "correct the password file; one password a line",
     ),
