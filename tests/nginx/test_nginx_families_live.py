@@ -121,9 +121,9 @@ class Upstream:
             certificate = tls.getpeercert()
             self.serials.append(str(certificate["serialNumber"]) if certificate else "")
             if self.uwsgi:
-                head = _exactly(tls, 4)
+                head = exactly(tls, 4)
                 (size,) = struct.unpack("<H", head[1:3])
-                self.received.append(head + _exactly(tls, size))
+                self.received.append(head + exactly(tls, size))
                 tls.sendall(b"HTTP/1.1 302 Found\r\nLocation: https://localhost/x\r\nContent-Length: 2\r\n\r\nok")
             else:
                 while data := tls.recv(65_536):
@@ -131,7 +131,7 @@ class Upstream:
                     tls.sendall(data.upper())
 
 
-def _exactly(tls: ssl.SSLSocket, count: int) -> bytes:
+def exactly(tls: socket.socket, count: int) -> bytes:
     data = b""
     while len(data) < count:
         piece = tls.recv(count - len(data))
