@@ -20,6 +20,7 @@ from tests.nginx.causes import (
     ASKS,
     CASES,
     CONNECTIONS,
+    GOOD,
     PEERS,
     REFUSALS,
     REFUSED,
@@ -28,7 +29,7 @@ from tests.nginx.causes import (
     UP,
     Case,
 )
-from tests.nginx.odd_upstreams import strict
+from tests.nginx.odd_upstreams import strict, waiting
 from tests.nginx.sites import make_certificates
 from tests.nginx.spoilers import shown
 from tests.rig.nginx import frame, get, program, programs, short_directory
@@ -222,6 +223,13 @@ def test_a_handshake_names_the_cause_where_nobody_sent_a_request(build: str, pki
         with scene(CASES[rule], build, pki) as made:
             made.nginx.start()
             assert ids(made.doctor("--location", "/x")) == (2, [rule])
+
+
+def test_an_upstream_that_shakes_hands_and_is_slow_to_answer_is_not_blamed(pki: Pki) -> None:
+    up = f"{UP} {ASKS} location = / {{ proxy_pass http://127.0.0.1:ODD; }}"
+    with scene(Case(GOOD, up=up, upstream=waiting), "system", pki) as made:
+        made.nginx.start()
+        assert made.doctor("--location", "/x") == (0, [])
 
 
 def test_a_file_that_the_account_of_nginx_may_not_read_is_named(pki: Pki) -> None:

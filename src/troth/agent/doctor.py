@@ -21,6 +21,7 @@ from troth.nginx.diagnosis.symptom import Symptom
 from troth.nginx.findings import examine
 from troth.nginx.findings.rule import Subject, paths_of
 from troth.nginx.map import Place, guards, identity_map
+from troth.nginx.selector import listens
 from troth.nginx.target import is_address, parse_target
 from troth.nginx.tree import parse_config
 
@@ -151,12 +152,19 @@ def place_of(symptom: Symptom, subject: Subject) -> Place | None:
             points += 4 if fits else 1
         if symptom.server and symptom.server in place.servers:
             points += 2
+        # A line of stream names the address that the client came to.
+        if place.module == "stream" and ":" in symptom.server and _came_to(place, symptom.server):
+            points += 8
         words = place.path.split(" ")
         if symptom.path and symptom.path.startswith(words[-1]):
             points += 8 + len(words[-1])
         if points > best[0]:
             best = (points, place)
     return best[1]
+
+
+def _came_to(place: Place, address: str) -> bool:
+    return listens(place.node, address) or listens(place.node, f":{address.rpartition(':')[2]}")
 
 
 def peer_of(place: Place | None, symptom: Symptom) -> tuple[str, int] | str | None:
@@ -200,12 +208,13 @@ def probe(situation: Situation, symptom: Symptom | None = None) -> Probed | None
         pair = _pair(place, situation.subject)
     elif isinstance(peer, tuple) and not is_address(peer[0]):
         name = peer[0]
-    call = Call(peer, name, None, roots, name or (peer[0] if isinstance(peer, tuple) else "localhost"))
+    host = name or (peer[0] if isinstance(peer, tuple) else "localhost")
+    call = Call(peer, name, None, roots, host, asks=place is None or place.module != "stream")
     named = shake(call)
-    if named.connected and named.problem != SILENT:
+    answers = named.connected and (named.tls or named.problem != SILENT)
+    if answers:
         named = replace(named, verified=verify_live(call))
     address = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else peer
-    answers = named.connected and named.problem != SILENT
     own = shake(replace(call, pair=pair)) if pair is not None and answers else None
     plain = speaks_http(peer, call.host) if named.connected and not named.tls and named.alert is None else None
     return Probed(address, named, own, None, plain)
@@ -243,7 +252,8 @@ def _lines(place: Place, probed: Probed, mine: Handshake, situation: Situation) 
     }
     if mine.problem == "unreachable":
         yield f"connect() to {probed.address} failed (113: No route to host)"
-    if mine.problem == "silent":
+    # Whoever has shaken hands and takes its time for a page is no matter of TLS.
+    if mine.problem == "silent" and not mine.tls:
         phase = "SSL handshaking" if mine.connected else "connecting"
         yield f"upstream timed out (110: Connection timed out) while {phase} to upstream"
     if mine.problem in words:

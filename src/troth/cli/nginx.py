@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from troth.cli import flags
-from troth.cli.nginx_options import COMMON, DECLARATION, values
+from troth.cli.nginx_options import COMMON, DECLARATION, STREAM, values
 
 INSPECT_EXAMPLES = """
 troth nginx inspect
@@ -43,6 +43,7 @@ DOCTOR_EXAMPLES = """
 troth nginx doctor
 troth nginx doctor --why 502 --location /upstream
 troth nginx doctor --why old-identity --location /upstream
+troth nginx doctor --stream 5432
 troth nginx doctor --log /var/log/nginx/error.log
 tail -n 5 /var/log/nginx/error.log | troth nginx doctor -
 troth nginx doctor http://app.example/upstream
@@ -231,6 +232,7 @@ def prove(
 )
 @click.option("--server", metavar="NAME", default="", help="Server whose location is meant, by its server_name.")
 @click.option("--location", metavar="PATH", default="", help="Location that is meant, as written in the file.")
+@STREAM
 @click.option("--log", metavar="FILE", default="", help="Error log to explain [what a handshake of ours shows].")
 @click.argument("what", required=False, default="", metavar="[LINE|URL|-]")
 def doctor(
@@ -242,10 +244,11 @@ def doctor(
     why: str,
     server: str,
     location: str,
+    stream: str,
     log: str,
     what: str,
 ) -> int:
-    """Say why a location fails: one cause, its evidence, its fix.
+    """Say why a location, or a server of stream, fails: one cause, its evidence, its fix.
 
     Without an argument the configuration and its upstreams are looked at; a line of an error log, a URL to ask, or -
     for lines on stdin are explained. Where a line has several causes the upstream is called to tell them apart.
@@ -253,4 +256,4 @@ def doctor(
     from troth.cli import nginx_doctor as work
 
     nginx = (binary, conf, prefix, config)
-    return work.doctor(work.Asked(what, why, server, location, log, nginx, as_json))
+    return work.doctor(work.Asked(what, why, server, location, stream, log, nginx, as_json))

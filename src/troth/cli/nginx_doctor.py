@@ -14,7 +14,7 @@ import click
 
 from troth.agent import doctor as work
 from troth.agent import logs
-from troth.cli.nginx_options import Target, target
+from troth.cli.nginx_options import BOTH_MEANT, Target, target
 from troth.errors import TrothError, UsageError
 from troth.nginx.diagnosis import Diagnosis
 from troth.nginx.diagnosis.records import records
@@ -22,6 +22,7 @@ from troth.nginx.diagnosis.rule import REFUSED_CONFIG
 from troth.nginx.diagnosis.silence import WHYS
 from troth.nginx.diagnosis.symptom import parse_symptom
 from troth.nginx.map import Place, http_servers, locations
+from troth.nginx.selector import find_stream_server
 
 
 class UnknownSymptomError(TrothError):
@@ -36,6 +37,7 @@ class Asked:
     why: str
     server: str
     location: str
+    stream: str
     log: str
     nginx: tuple[str, str, str, str]
     as_json: bool
@@ -47,6 +49,8 @@ def doctor(asked: Asked) -> int:
     Raises:
         TrothError: nothing can be read, or no rule knows the line.
     """
+    if asked.location and asked.stream:
+        raise UsageError(BOTH_MEANT)
     if asked.why and asked.why not in WHYS and not re.fullmatch(r"\d{3}", asked.why):
         raise UsageError(f"invalid --why {asked.why!r}: expected a status such as 502, or {', '.join(WHYS)}")
     found = _found(asked)
@@ -65,7 +69,7 @@ def _found(asked: Asked) -> list[Diagnosis]:
     if asked.what:
         return _of_lines(sys.stdin.read().splitlines() if asked.what == "-" else asked.what.splitlines(), asked)
     if asked.log:
-        known = _known(asked, needed=bool(asked.location or asked.server))
+        known = _known(asked, needed=bool(asked.location or asked.server or asked.stream))
         causes = logs.from_log(logs.newest_lines(Path(asked.log)), asked.why, known, _chosen(asked, known))
         return list(islice(causes, 1))
     known = _known(asked, needed=True)
@@ -132,11 +136,13 @@ def _known(asked: Asked, *, needed: bool) -> work.Known | None:
 
 
 def _chosen(asked: Asked, known: work.Known | None) -> list[Place]:
-    """The places that --server and --location mean; empty when nothing was said.
+    """The places that --server and --location, or --stream, mean; empty when nothing was said.
 
     Raises:
-        UsageError: there is no such place.
+        TrothError: there is no such place.
     """
+    if known is not None and asked.stream:
+        return _streams(asked.stream, known)
     if known is None or not (asked.server or asked.location):
         return []
     places = [
@@ -151,6 +157,18 @@ def _chosen(asked: Asked, known: work.Known | None) -> list[Place]:
             f"no location {asked.location or 'of ' + asked.server} talks TLS to an upstream: "
             f"there are {have or 'none'}",
             hint=_plain_one(asked, known),
+        )
+    return places
+
+
+def _streams(listen: str, known: work.Known) -> list[Place]:
+    server = find_stream_server(known.subject.config, listen)
+    places = [place for place in known.subject.places if place.node is server]
+    if not places:
+        raise UsageError(
+            f"stream server {listen!r} at {server.where} does not talk TLS to its upstream",
+            hint=f"make it: troth nginx plan --stream {shlex.quote(listen)} --cert client.crt --key client.key "
+            "--trust ca.crt",
         )
     return places
 

@@ -22,15 +22,17 @@ COMMON = flags.all_of(
     click.option("--config", metavar="FILE", default="", help="Declaration of identities and locations, a troth.toml."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON."),
 )
+BOTH_MEANT = "--location and --stream both say what is meant: expected one of them"
+STREAM = click.option(
+    "--stream",
+    metavar="LISTEN",
+    default="",
+    help="Server of stream that is meant, by its listen: 5432 or host:5432.",
+)
 DECLARATION = flags.all_of(
     click.option("--server", metavar="NAME", default="", help="Server whose location is meant, by its server_name."),
     click.option("--location", metavar="PATH", default="", help="Location that is meant, as written in the file."),
-    click.option(
-        "--stream",
-        metavar="LISTEN",
-        default="",
-        help="Server of stream that is meant, by its listen: 5432 or host:5432.",
-    ),
+    STREAM,
     click.option(
         "--client-auth",
         "client_auth",
@@ -119,7 +121,7 @@ def _from_options(declared: dict[str, str], main: Path) -> "Config | None":
     from troth.errors import UsageError
 
     if declared.get("location") and declared.get("stream"):
-        raise UsageError("--location and --stream both say what is meant: expected one of them")
+        raise UsageError(BOTH_MEANT)
     if declared.get("client_auth"):
         return _guard_from_options(declared, main)
     if not declared.get("location") and not declared.get("stream"):

@@ -56,7 +56,8 @@ class Call:
     """Whom to call and how: `peer` is a host and port or the path of a socket; `name` is empty for no server name.
 
     `pair` holds the files of certificate and key; `roots` are the authorities by which the chain is judged (empty: it
-    is not judged); `host` and `path` are those of the request, `headers` further lines of it.
+    is not judged); `host` and `path` are those of the request, `headers` further lines of it. What does not speak HTTP,
+    as behind a server of stream, is not to be asked (`asks`): it would wait for words of its own protocol.
     """
 
     peer: tuple[str, int] | str
@@ -66,6 +67,7 @@ class Call:
     host: str = "localhost"
     path: str = "/"
     headers: tuple[str, ...] = ()
+    asks: bool = True
 
 
 def shake(call: Call, timeout: float = TIMEOUT_SECONDS) -> Handshake:
@@ -147,9 +149,10 @@ def _ask(call: Call, tls: ssl.SSLSocket) -> Handshake:
     alert, problem, answer = None, "", b""
     try:
         answer = _said_first(tls)
-        tls.sendall(_request(call.host, call.path, call.headers))
-        answer += _read(tls)
-        problem = "" if answer else CLOSED
+        if call.asks:
+            tls.sendall(_request(call.host, call.path, call.headers))
+            answer += _read(tls)
+            problem = "" if answer else CLOSED
     except OSError as error:
         alert, problem = _alert(error), _problem(error)
     found = re.match(rb"HTTP/\d(?:\.\d)? (\d{3})", answer)

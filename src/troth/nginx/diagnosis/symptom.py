@@ -7,6 +7,7 @@ from troth.nginx.target import Target, parse_target
 
 _FIELD = re.compile(r', (client|server|request|upstream|host): ("[^"]*"|[^,]*)')
 _REQUEST = re.compile(r"^\S+ (\S+)")
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:]+\]|[\d.]+):\d+")
 _FAMILY = re.compile(r"\b(grpc|uwsgi)_ssl|\b(grpc|uwsgi|suwsgi)s?://")
 
 
@@ -26,7 +27,7 @@ def parse_symptom(line: str, source: str = "") -> Symptom:
     text = line.strip()
     fields = {one[1]: one[2].strip('"') for one in _FIELD.finditer(text)}
     request = _REQUEST.match(fields.get("request", ""))
-    upstream = parse_target(fields["upstream"]) if "://" in fields.get("upstream", "") else None
+    upstream = parse_target(fields["upstream"]) if _is_address(fields.get("upstream", "")) else None
     return Symptom(
         text,
         source,
@@ -34,6 +35,11 @@ def parse_symptom(line: str, source: str = "") -> Symptom:
         request[1].partition("?")[0] if request else "",
         upstream,
     )
+
+
+def _is_address(upstream: str) -> bool:
+    """Whether it tells whom nginx called; that of stream is an address alone."""
+    return "://" in upstream or bool(_ADDRESS.fullmatch(upstream)) or upstream.startswith("unix:")
 
 
 def family_of(text: str) -> str:
