@@ -26,6 +26,7 @@ EQUAL = 4
 FAMILIES = {"AF_UNIX": 1, "AF_INET": 2, "AF_INET6": 10}
 CAPABILITIES = {"CAP_CHOWN": 0, "CAP_DAC_OVERRIDE": 1, "CAP_FOWNER": 3, "CAP_NET_BIND_SERVICE": 10}
 LAST_CAPABILITY = 40
+CHECKOUT = Path(__file__).resolve().parents[2]
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Unit = dict[str, list[str]]
@@ -83,7 +84,13 @@ def file_system(unit: Unit) -> None:
         if Path(home).is_dir():
             _mount("none", home, "tmpfs", 0, "mode=000")
     for temporary in ("/tmp", "/var/tmp"):
+        # An installed program is elsewhere; a checkout of it may be here, and is put back.
+        checkout = os.open(CHECKOUT, os.O_PATH) if CHECKOUT.is_relative_to(temporary) else None
         _mount("none", temporary, "tmpfs", 0, "mode=1777")
+        if checkout is not None:
+            CHECKOUT.mkdir(parents=True)
+            _mount(f"/proc/self/fd/{checkout}", str(CHECKOUT), None, BIND | REC)
+            os.close(checkout)
     if "ProcSubset" in unit:
         _mount("proc", "/proc", "proc", 0, "subset=pid,hidepid=invisible")
     _attributes("/", read_only=True)

@@ -1,6 +1,7 @@
 """Whole-file writes: aside, fsync, rename; mode at birth; the old content stays when anything fails."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -163,13 +164,15 @@ def follow(path: Path) -> Path:
     """The file a path means: symlinks resolved, a dangling or absent one too.
 
     Raises:
-        FileError: its symlinks lead in a circle, or it has no name (``''`` and ``/``).
+        FileError: its symlinks lead in a circle, may not be looked at, or it has no name (``''`` and ``/``).
     """
     if not path.name:
         raise FileError(f"cannot use {str(path)!r}: expected the name of a file")
     try:
         return path.resolve(strict=False) if path.is_symlink() else path
     except (RuntimeError, OSError) as error:  # RuntimeError is what Python before 3.13 makes of a circle
+        if isinstance(error, OSError) and error.errno != errno.ELOOP:
+            raise FileError(f"cannot use {path}: {reason(error)}") from error
         raise FileError(f"cannot use {path}: its symbolic links lead in a circle") from error
 
 
