@@ -21,14 +21,14 @@ def names(files: dict[str, bytes]) -> list[str]:
 
 def test_includes_are_relative_to_the_main_file_and_globs_are_sorted_by_bytes() -> None:
     files = {
-        MAIN: b"include conf.d/*.conf; include ../shared/x; include ./conf.d//sub/[!a].conf; include /opt/[^a]?;",
+        MAIN: b"include conf.d/*.conf; include ../common/x; include ./conf.d//sub/[!a].conf; include /opt/[^a]?;",
         "/etc/nginx/conf.d/b.conf": b"b;",
         "/etc/nginx/conf.d/a.conf": b"a { include conf.d/sub/a.conf; }",
         "/etc/nginx/conf.d/Z.conf": b"z;",
         "/etc/nginx/conf.d/.hidden.conf": b"hidden;",
         "/etc/nginx/conf.d/sub/a.conf": b"inner;",
         "/etc/nginx/conf.d/sub/c.conf": b"c;",
-        "/etc/nginx/../shared/x": b"x;",
+        "/etc/nginx/../common/x": b"x;",
         "/opt/b1": b"one;",
         "/opt/a1": b"none;",
     }
