@@ -15,6 +15,7 @@ from troth.host.http import get
 from troth.x509.pem import parse_certificates
 
 TIMEOUT_SECONDS = 2.0
+NOTED_SECONDS = 1.0
 FOREIGN, BROKEN_OFF, NONE = "another authority's certificate", "handshake broken off", "no certificate"
 
 
@@ -86,6 +87,9 @@ def _ask(name: str, port: int, witness_dir: Path, anchors: Sequence[x509.Certifi
         with witnessing(witness_dir / f"{name}.out", anchors, TIMEOUT_SECONDS) as witness:
             reply = get(port, "/", "witness", timeout=TIMEOUT_SECONDS)
             text = serial_of_answer(reply.body) if reply.status == 200 else ""
+            if not text:
+                # A refusal is on the wire, and back through nginx, before the witness has noted it.
+                witness.wait_for(1, NOTED_SECONDS)
             refused = next((one.refused for one in witness.seen if one.refused), "")
     except TrothError as error:
         return Sighting(why=error.message)
