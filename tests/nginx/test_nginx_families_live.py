@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,6 +217,14 @@ def echo(port: int, data: bytes) -> bytes:
         return plain.recv(65_536)
 
 
+def logged(log: Path, count: int) -> list[str]:
+    """The lines of an access log, which nginx writes after it has answered."""
+    until = time.monotonic() + 10
+    while len(lines := log.read_text().splitlines()) < count and time.monotonic() < until:
+        time.sleep(0.02)
+    return lines
+
+
 @each_build
 def test_a_grpc_upstream_sees_the_same_name_headers_and_body(build: str, pki: Pki) -> None:
     port, up = free_ports(2)
@@ -239,7 +248,7 @@ def test_a_grpc_upstream_sees_the_same_name_headers_and_body(build: str, pki: Pk
         after = get(port, "/pkg.S/M?x=1", "app.test")
         assert before.status == 200
         assert (before.status, before.body) == (after.status, after.body)
-        lines = [line.split("|") for line in access.read_text().splitlines()]
+        lines = [line.split("|") for line in logged(access, 2)]
         assert lines[0][5] == ""
         assert lines[1][5].lstrip("0") == serial(pki, "one")
         same = [[*line[:5], line[6]] for line in lines]
