@@ -7,7 +7,8 @@ import re
 import shlex
 import shutil
 import ssl
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -106,6 +107,15 @@ class Scene:
         self.nginx.main.write_text(re.sub(r"\bTLS(?=[/;])", str(self.directory / "tls"), text))
         self.log.unlink(missing_ok=True)
 
+    def logged(self, enough: Callable[[str], bool]) -> list[str]:
+        """The lines of the log once one is enough, or as they are ten seconds later: some come after the answer."""
+        until = time.monotonic() + 10
+        while not any(map(enough, lines := self.log.read_text(errors="replace").splitlines())):
+            if time.monotonic() > until:
+                break
+            time.sleep(0.02)
+        return lines
+
     def get(self, path: str) -> tuple[int, bytes]:
         return get(self.ports[0], path)
 
@@ -175,7 +185,7 @@ def test_a_request_that_fails_is_explained_and_succeeds_once_cured(build: str, r
 
 def assert_shown(rule: Rule, made: Scene, body: bytes) -> None:
     """The real nginx, or its upstream, says what the rule looks for."""
-    lines = [body.decode()] if rule.source == ANSWER else made.log.read_text(errors="replace").splitlines()
+    lines = [body.decode()] if rule.source == ANSWER else made.logged(lambda line: rule.match(line) is not None)
     assert any(rule.match(line) for line in lines), "\n".join(lines[-3:])
 
 
@@ -266,7 +276,7 @@ def test_a_reset_without_the_configuration_is_told_from_the_network_s(build: str
     with scene(ALONE["client-refused-by-reset"], build, pki) as made:
         made.nginx.start()
         assert made.get("/x")[0] == 502
-        (line,) = [one for one in made.log.read_text().splitlines() if "[error]" in one]
+        (line,) = [one for one in made.logged(lambda one: "[error]" in one) if "[error]" in one]
         assert ids(asked(line, "-p", str(made.directory / "elsewhere"))) == (2, ["client-refused-by-reset"])
         assert ids(made.doctor(line)) == (2, ["client-none"])
         assert_cured(made)

@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import select
 import shutil
 import socket
 import ssl
@@ -205,8 +206,8 @@ def kept_over_a_reload(made: Scene) -> bool:
         connection.request("GET", "/x")
         assert connection.getresponse().read()
         made.nginx.reload()
-        # The old worker closes when it hears of the reload, a moment after the new ones are there.
-        time.sleep(0.3)
+        # The old worker closes when it hears of the reload, a moment after the new ones are there; or it does not.
+        select.select([connection.sock], [], [], 2)
         connection.request("GET", "/x")
         return connection.getresponse().status == 200
     except (http.client.RemoteDisconnected, ConnectionError):
