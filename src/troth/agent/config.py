@@ -16,6 +16,7 @@ from troth.host.files import read_file
 from troth.nginx.client_auth import LEAST_DEPTH, SOURCES
 from troth.nginx.client_auth import MODES as CLIENT_MODES
 from troth.nginx.client_headers import is_header_name
+from troth.nginx.target import unusable_upstream
 
 _AGENT = ("state", "log", "renew-at", "proof-timeout")
 _NGINX = ("binary", "conf", "prefix", "include-dir", "reload")
@@ -380,8 +381,16 @@ class _Reader:
 
     def upstream(self, table: Mapping[str, Any], where: str) -> str:
         """The upstream of a location, whose scheme says which module talks to it."""
-        scheme = self.text(table, "upstream", where).partition("://")[0].lower()
+        text = self.text(table, "upstream", where)
+        self._usable_upstream(text, where)
+        scheme = text.partition("://")[0].lower()
         return self.url(table, "upstream", where, scheme if scheme in _UPSTREAMS[1:] else _UPSTREAMS[0])
+
+    def _usable_upstream(self, text: str, where: str) -> None:
+        # What has variables is refused when planning, with the line that it would replace.
+        wrong = unusable_upstream(text) if text and "$" not in text else ""
+        if wrong:
+            raise self.fail(f"{wrong}, {where}")
 
     def server_name(self, table: Mapping[str, Any], where: str) -> str:
         name = self.text(table, "name", where)
@@ -425,6 +434,7 @@ class _Reader:
         upstream = self.text(table, "upstream", where)
         if "://" in upstream:
             raise self.fail(f"upstream {where} is {upstream!r}, expected host:port, without a scheme")
+        self._usable_upstream(upstream, where)
         return Location(
             "",
             self.text(table, "identity", where, required=True),

@@ -21,7 +21,7 @@ from troth.nginx.preserve import (
     version_is_ours,
 )
 from troth.nginx.render import Binding, quote
-from troth.nginx.target import Target, host_of, is_address, parse_target
+from troth.nginx.target import Target, host_of, is_address, parse_target, unusable_upstream
 from troth.nginx.tree import Config, Directive
 
 LEAST_DEPTH = 2
@@ -173,6 +173,8 @@ def _target(location: Directive, family: Family, wanted: Declaration, written: s
             f"{family.pass_name} {text} at {location.where} has variables: its upstream is not known before a request",
             hint=f'name it: upstream = "{family.expected}" in troth.toml, or --upstream',
         )
+    if wanted.upstream and (wrong := unusable_upstream(wanted.upstream)):
+        raise PlanError(wrong, hint=f'expected {family.expected}: upstream = "..." in troth.toml, or --upstream')
     if f"{target.scheme}://" != (family.scheme or "://") or not target.authority:
         raise PlanError(f"upstream {text} is not usable: expected {family.expected}")
     if family is not PROXY and target.uri is not None:

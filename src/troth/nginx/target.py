@@ -5,6 +5,11 @@ from dataclasses import dataclass
 
 _TARGET = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(unix:[^:]*:?|[^/?]*)(.*)", re.DOTALL)
 _ADDRESS = re.compile(r"[\d.]+|\[.*\]|.*:.*")
+# Host names, and names of groups; an IPv6 address in its brackets.
+_HOST = re.compile(r"[A-Za-z0-9_.~-]+|\[[0-9A-Fa-f:.]+\]")
+_HOST_AND_PORT = re.compile(r"(\[[^]]*\]|[^:]*)(?::(.*))?")
+_SOCKET = re.compile(r"unix:/[A-Za-z0-9_./~@+,-]+")
+_MOST_CHARACTERS = 2_048
 DEFAULT_PORTS = {"http": "80", "https": "443", "grpc": "80", "grpcs": "443"}
 
 
@@ -56,7 +61,31 @@ def parse_target(text: str) -> Target:
     found = _TARGET.fullmatch(text)
     if found is None:
         return Target(text, "", text, None)
-    return Target(text, found[1].lower(), found[2].removesuffix(":"), found[3] or None)
+    authority = found[2].removesuffix(":") if found[2].startswith("unix:/") else found[2]
+    return Target(text, found[1].lower(), authority, found[3] or None)
+
+
+def unusable_upstream(text: str) -> str:
+    """Why a declared upstream cannot be one, in a few words; empty where it can.
+
+    Stricter than nginx, which takes ``a;b`` for a host: nothing that could end the line it is written on gets through.
+    """
+    target = parse_target(text)
+    shown = text[:80]
+    if len(text) > _MOST_CHARACTERS:
+        return f"upstream {shown!r}... is longer than {_MOST_CHARACTERS} characters"
+    if any(char.isspace() or not char.isprintable() for char in text):
+        return f"upstream {shown!r} is not usable: expected no space and no control character in it"
+    if target.is_unix:
+        return "" if _SOCKET.fullmatch(target.authority) else f"upstream {shown!r} is not usable: expected unix:/path"
+    found = _HOST_AND_PORT.fullmatch(target.authority)
+    assert found is not None
+    host, port = found.groups()
+    if not _HOST.fullmatch(host):
+        return f"upstream {shown!r} is not usable: expected a DNS name, an address or a group's name, not {host[:80]!r}"
+    if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65_536):
+        return f"upstream {shown!r} is not usable: expected a port from 1 to 65535, not {port[:80]!r}"
+    return ""
 
 
 def host_of(authority: str) -> str:
