@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,30 @@ def test_kill_9_under_load_loses_nothing_that_was_answered(tmp_path: Path, worke
         asyncio.run(replay(served, unanswered))
         assert set(asyncio.run(replay(served, unanswered))) <= {401}
         assert len(recorded(served)) <= len(everything) + len(unanswered)
+
+
+def test_workers_end_with_their_supervisor_however_that_ends(tmp_path: Path) -> None:
+    with founded(tmp_path) as served:
+        served.start("--workers", "2", "--quiet")
+        process = served.process
+        assert process is not None
+        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        assert len(workers) == 2
+        process.kill()
+        process.wait(20)
+        until = time.monotonic() + 20
+        while any(lives(pid) for pid in workers) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not any(lives(pid) for pid in workers)
+        served.start("--workers", "2", "--quiet")  # the port is free again
+
+
+def lives(pid: str) -> bool:
+    """Whether it is more than an entry that nobody has collected yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_sigterm_finishes_what_was_accepted(tmp_path: Path) -> None:

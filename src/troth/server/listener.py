@@ -48,13 +48,16 @@ class Listening:
     limits: Limits = field(default_factory=Limits)
 
 
-async def serve(listening: Listening, reports: Reports, beat: float | None = None) -> None:
+async def serve(
+    listening: Listening, reports: Reports, beat: float | None = None, supervisor: int | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, finish what was accepted, return.
 
     Args:
         listening: what to serve, and where.
         reports: hears of the start, of reloads and of the end.
         beat: seconds after each of which it is told that the loop still turns; None: it does not ask.
+        supervisor: a pipe that ends with the supervisor, however that ends: then this ends too, and frees the port.
 
     Raises:
         TrothError: the database cannot be opened.
@@ -65,7 +68,7 @@ async def serve(listening: Listening, reports: Reports, beat: float | None = Non
     gc.freeze()
     gc.set_threshold(COLLECT_AFTER_OBJECTS)
     try:
-        await _Process(listening, store, reports).run(beat)
+        await _Process(listening, store, reports).run(beat, supervisor)
     finally:
         store.close()
 
@@ -101,11 +104,18 @@ class _Process:
     def _refused(self, reason: str) -> None:
         self._log.refusal("client certificate refused in the handshake", error=reason)
 
-    async def run(self, beat: float | None) -> None:
+    def _abandoned(self, pipe: int) -> None:
+        asyncio.get_running_loop().remove_reader(pipe)
+        self._log.failure("the supervisor is gone, so this worker ends")
+        self._stop.set()
+
+    async def run(self, beat: float | None, supervisor: int | None) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        if supervisor is not None:
+            loop.add_reader(supervisor, self._abandoned, supervisor)
         library = logging.getLogger("aiohttp.server")
         library.handlers, library.propagate = [_Quiet(self._log)], False
         limits, sweep = self._listening.limits, self._sweep

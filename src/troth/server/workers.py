@@ -165,6 +165,8 @@ class Supervisor:
         self._stopping = False
         self._announced = False
         self._reloading: set[int] = set()
+        # Nothing is ever written: a worker reads its end once nobody holds the other, which only we do.
+        self._life = os.pipe()
 
     def run(self) -> int:
         for number in _FORWARDED:
@@ -229,8 +231,10 @@ class Supervisor:
             self._children[pid] = _Child(listening, reading, time.monotonic())
             return
         os.close(reading)
+        os.close(self._life[1])
         os.set_blocking(writing, False)
-        os._exit(_work(lambda: uvloop.run(serve(listening, PipeReports(writing), self._beat)), self._log))
+        reports = PipeReports(writing)
+        os._exit(_work(lambda: uvloop.run(serve(listening, reports, self._beat, self._life[0])), self._log))
 
 
 @dataclass
