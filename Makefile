@@ -13,7 +13,7 @@ ENVOY_VERSION := 1.40.0
 unexport NGINX
 export PATH := $(CURDIR)/build/bin:$(PATH)
 
-.PHONY: setup demo test lint bench rotations interop programs reference lock clean
+.PHONY: setup demo test fuzz lint bench rotations interop programs reference lock clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,9 @@ lint: setup
 
 test: lint             ## lint, types and all tests; what a missing program skips is named at the end
 	TROTH_TEST_NGINX="$(NGINX)" $(BIN)/pytest -n $${TEST_WORKERS:-4} --dist loadfile $(PYTEST_FLAGS)
+
+fuzz: setup            ## the property tests, FUZZ_ROUNDS times, with other examples each time
+	for round in $$(seq $${FUZZ_ROUNDS:-3}); do TROTH_TEST_EXAMPLES=others $(BIN)/pytest -n $${TEST_WORKERS:-4} -m hypothesis $(PYTEST_FLAGS) || exit 1; done
 
 interop: setup         ## the official step against troth, operation by operation; then upstreams that are not nginx
 	$(BIN)/python -m tests.interop $(INTEROP_FLAGS)

@@ -1,10 +1,19 @@
-"""With ``TROTH_REQUIRE_PROGRAMS`` set, as in CI, a test skipped for a missing program fails instead."""
+"""What holds for every test.
+
+With ``TROTH_REQUIRE_PROGRAMS`` set, as in CI, a test skipped for a missing program fails instead. Property tests have
+the same examples in every run, so that what fails a change is the change; ``make fuzz`` tries others.
+"""
 
 import os
 from collections.abc import Generator
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True)
+settings.register_profile("others")
+settings.load_profile(os.environ.get("TROTH_TEST_EXAMPLES", "same"))
 
 MISSING = ("is not installed", "on this machine")
 
