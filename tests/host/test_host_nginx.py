@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -163,6 +164,26 @@ def test_a_master_is_found_by_its_configuration_and_stop_ends_it(binary: Path, d
         with pytest.raises(HostError, match="nginx is not running"):
             nginx.generation()
         nginx.stop()
+
+
+def test_a_command_that_takes_another_nginx_than_a_running_one_says_so(binary: Path, directory: Path) -> None:
+    troth = Path(sys.executable).with_name("troth")
+    # Other tests' nginx run beside this one; in a mount namespace of its own there is none.
+    apart = ["unshare", "--mount"]
+    if subprocess.run([*apart, "true"], capture_output=True, check=False, timeout=20).returncode:
+        pytest.skip("no namespace of one's own may be made")
+    path = {**os.environ, "PATH": f"{directory}:{os.environ['PATH']}"}
+    (directory / "nginx").symlink_to(binary)
+    (directory / "nginx.conf").write_text(frame(directory, server(free_ports(1)[0], "x")))
+
+    def said(*words: str) -> str:
+        command = [*apart, str(troth), "nginx", "inspect", *words]
+        return subprocess.run(command, capture_output=True, text=True, env=path, check=False, timeout=60).stderr
+
+    note = "note: no nginx runs here; "
+    assert said().startswith(f"{note}{directory}/nginx and its ")
+    assert note not in said("-c", str(directory / "nginx.conf"))
+    assert note not in said("--nginx", str(binary))
 
 
 def test_a_worker_shutting_down_does_not_count(binary: Path, directory: Path) -> None:

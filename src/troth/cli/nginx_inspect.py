@@ -127,7 +127,7 @@ def _text(seen: Inspection) -> str:
         resumed = "sessions resumed" if place.is_on("ssl_session_reuse", "on") else "no session resumed"
         lines.append(f"    sends    {sni}, {resumed}, {_kept(seen, place)}")
     if not seen.places:
-        lines.append("no location talks TLS to an upstream")
+        lines.append(f"no location talks TLS to an upstream in {seen.config.main}")
     for guard in seen.guards:
         lines.append(
             f"{'/'.join(guard.servers)}  asks for client certificates: {guard.mode}   ({guard.where})".lstrip()

@@ -89,7 +89,7 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
     """
     from troth.agent.config import NginxSettings, load
     from troth.agent.proxy import include_directory
-    from troth.host.nginx import find_nginx
+    from troth.host.nginx import find_nginx, runs
 
     loaded = load(Path(config)) if config else None
     settings = loaded.nginx if loaded is not None else NginxSettings()
@@ -98,6 +98,11 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
         Path(conf) if conf else settings.conf,
         Path(prefix) if prefix else settings.prefix,
     )
+    if not (binary or conf or prefix or settings.binary or settings.conf or settings.prefix or runs(nginx)):
+        click.echo(
+            f"note: no nginx runs here; {nginx.binary} and its {nginx.main} are meant (or say which: --nginx PATH, -c FILE)",
+            err=True,
+        )
     if loaded is None:
         loaded = _from_options(declared or {}, nginx.main)
     include_dir = include_directory(loaded, nginx) if loaded is not None else nginx.main.parent / "troth"

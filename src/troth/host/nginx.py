@@ -342,6 +342,11 @@ def find_nginx(binary: Path | None = None, conf: Path | None = None, prefix: Pat
     return Nginx(chosen, conf, given.prefix)
 
 
+def runs(nginx: Nginx) -> bool:
+    """Whether a master of just this program and configuration runs here."""
+    return nginx in _running()
+
+
 def _program(binary: Path) -> Path:
     found = shutil.which(str(binary))
     if found is None:
