@@ -1,7 +1,11 @@
-"""``troth agent run``: the agent as a service, under systemd or alone, until SIGTERM; SIGHUP reads troth.toml again."""
+"""``troth agent run``: the agent as a service, under systemd or alone, until SIGTERM; SIGHUP reads troth.toml again.
+
+While it runs, ``troth nginx rotate`` asks it to rotate (`troth.agent.control`).
+"""
 
 import asyncio
 import contextlib
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -9,9 +13,11 @@ from pathlib import Path
 
 from troth.agent.agent import Agent, failed
 from troth.agent.config import Config, load
+from troth.agent.control import asked_over
 from troth.agent.issuer import AuthorityIssuer, Issuer
 from troth.agent.log import Log
 from troth.agent.proxy import Proxy, proxy_for
+from troth.agent.rotation import Result
 from troth.agent.state import only_agent
 from troth.errors import TrothError
 from troth.host.systemd import Manager, watchdog_seconds
@@ -64,6 +70,8 @@ class _Daemon:
         self._agent = create(config)
         self._log = Log(config.log)
         self._wake = asyncio.Event()
+        # Held by a round, by a reading of the configuration, and by a rotation that was asked for.
+        self._busy = asyncio.Lock()
         self._stopping = False
         self._reloading = False
         self._manager = Manager()
@@ -78,18 +86,24 @@ class _Daemon:
         watchdog = asyncio.create_task(self._watchdog())
         await self._agent.start()
         self._manager.ready()
-        self._log.info("agent started", identities=len(self._agent.config.identities), config=self._path)
-        while not self._stopping:
-            await self._step()
-        self._manager.stopping()
+        async with contextlib.AsyncExitStack() as listening:
+            try:
+                await listening.enter_async_context(asked_over(self._agent.config.state, self._rotate))
+            except TrothError as error:
+                self._log.error("this agent cannot be asked to rotate", error=error.message)
+            self._log.info("agent started", identities=len(self._agent.config.identities), config=self._path)
+            while not self._stopping:
+                await self._step()
+            self._manager.stopping()
         watchdog.cancel()
         self._log.info("agent stopped")
         return 0
 
     async def _step(self) -> None:
-        if self._reloading:
-            await self._reload()
-        results = await self._agent.act()
+        async with self._busy:
+            if self._reloading:
+                await self._reload()
+            results = await self._agent.act()
         problems = len(failed(results))
         self._manager.status(f"{len(self._agent.states)} identities, {problems} problems in the last round")
         self._since = None
@@ -99,6 +113,17 @@ class _Daemon:
                 await self._wake.wait()
         self._wake.clear()
         self._since = time.monotonic()
+
+    async def _rotate(self, name: str) -> Result:
+        """Now, because somebody asks. Raises: TrothError: it is none of ours to rotate, as the file was last read."""
+        async with self._busy:
+            identity = next((one for one in self._agent.config.identities if one.name == name), None)
+            if identity is None or not identity.renewed:
+                raise TrothError(
+                    f"it rotates no identity {name!r}, as it last read {self._path}",
+                    hint=f"make it read the file again: kill -HUP {os.getpid()}",
+                )
+            return (await self._agent.rotate_now(identity))[0]
 
     async def _watchdog(self) -> None:
         """Tell systemd twice in its interval (WatchdogSec) that the loop turns and no round goes on for ever."""

@@ -11,6 +11,11 @@ from pathlib import Path
 from troth.agent import AgentError
 from troth.host.files import make_directory, read_file, reason, write_file
 
+
+class AgentBusyError(AgentError):
+    """Another agent works with the state directory."""
+
+
 FILE, LOCK, JOURNAL = "state.json", "lock", "journal"
 
 
@@ -115,7 +120,8 @@ def only_agent(directory: Path) -> Iterator[None]:
     """Hold the lock of a state directory; it goes with the process, however that ends.
 
     Raises:
-        AgentError: another agent holds it, or it cannot be written.
+        AgentBusyError: another agent holds it.
+        AgentError: it cannot be written.
     """
     make_directory(directory, 0o755)
     make_directory(directory / "witness", 0o755)
@@ -129,7 +135,7 @@ def only_agent(directory: Path) -> Iterator[None]:
         except BlockingIOError as error:
             pid = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
             who = f" (process {pid})" if pid else ""
-            raise AgentError(
+            raise AgentBusyError(
                 f"another agent works with {directory}{who}", hint="stop it, or give this one another [agent] state"
             ) from error
         try:

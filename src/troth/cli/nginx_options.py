@@ -100,7 +100,8 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
     )
     if not (binary or conf or prefix or settings.binary or settings.conf or settings.prefix or runs(nginx)):
         click.echo(
-            f"note: no nginx runs here; {nginx.binary} and its {nginx.main} are meant (or say which: --nginx PATH, -c FILE)",
+            f"note: no nginx runs here; {nginx.binary} and its {nginx.main} are meant "
+            "(or say which: --nginx PATH, -c FILE)",
             err=True,
         )
     if loaded is None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,13 +14,14 @@ import click
 from troth.agent.agent import Agent
 from troth.agent.checks import read_facts
 from troth.agent.config import Config, Identity
+from troth.agent.control import ask_to_rotate
 from troth.agent.issuer import AuthorityIssuer
 from troth.agent.log import Log
 from troth.agent.measured import LOAD_TIMEOUT, Measured, bound_of, measure, serial_finder
 from troth.agent.proxy import follows, proxy_for
 from troth.agent.reading import read_config
-from troth.agent.rotation import Result, generations_of
-from troth.agent.state import only_agent
+from troth.agent.rotation import Result, current_facts, generations_of
+from troth.agent.state import AgentBusyError, only_agent
 from troth.cli.nginx_options import Target, required
 from troth.errors import TrothError, UsageError
 from troth.host.files import read_file
@@ -32,6 +34,7 @@ from troth.nginx.modes import STATIC, VARIABLE
 from troth.nginx.reached import reached_by
 from troth.nginx.selector import find_location
 
+Rotation = Callable[[Identity], Awaitable[Result]]
 PROGRESS_SECONDS = 5.0
 WORKERS_END_SECONDS = 60.0
 
@@ -58,15 +61,13 @@ def rotate(one: Target, wanted: Wanted) -> int:
     """Rotate, and measure where that is asked for; exit 2 when a rotation failed, a request was lost or was late.
 
     Raises:
-        TrothError: there is nothing that could be rotated, or another agent is at work.
+        TrothError: there is nothing that could be rotated, or an agent is at work that cannot be asked.
     """
     declared = required(one)
     identity = _identity(declared, wanted)
-    with only_agent(declared.state):
-        agent = Agent(declared, AuthorityIssuer(), proxy_for(declared), Log(quiet=True))
-        asyncio.run(agent.start())
+    with contextlib.ExitStack() as held:
+        turns = _Turns(_rotation(declared, held), identity, wanted.times)
         mode = VARIABLE if follows(one.include_dir, identity.name) else STATIC
-        turns = _Turns(agent, identity, wanted.times)
         found: Measured | None = None
         extra: dict[str, Any] = {}
         if wanted.measured:
@@ -82,6 +83,22 @@ def rotate(one: Target, wanted: Wanted) -> int:
         json.dumps({"ok": good, **report}, indent=2) if wanted.as_json else _text(report, turns.results), nl=True
     )
     return 0 if good else 2
+
+
+def _rotation(declared: Config, held: contextlib.ExitStack) -> Rotation:
+    """How an identity is rotated: by the agent that runs, else by one of our own while the state is `held`."""
+    try:
+        held.enter_context(only_agent(declared.state))
+    except AgentBusyError as busy:
+        note(f"{busy.message}: it is asked to rotate")
+        return lambda identity: ask_to_rotate(declared.state, identity.name, lambda: current_facts(identity))
+    agent = Agent(declared, AuthorityIssuer(), proxy_for(declared), Log(quiet=True))
+    asyncio.run(agent.start())
+
+    async def ours(identity: Identity) -> Result:
+        return (await agent.rotate_now(identity))[0]
+
+    return ours
 
 
 def _identity(declared: Config, wanted: Wanted) -> Identity:
@@ -103,8 +120,8 @@ def _identity(declared: Config, wanted: Wanted) -> Identity:
 class _Turns:
     """The rotations, one after the other, with what came of each."""
 
-    def __init__(self, agent: Agent, identity: Identity, times: int) -> None:
-        self._agent = agent
+    def __init__(self, rotation: Rotation, identity: Identity, times: int) -> None:
+        self._rotation = rotation
         self._identity = identity
         self._times = times
         self.results: list[Result] = []
@@ -118,7 +135,7 @@ class _Turns:
 
     async def one(self) -> str:
         """One rotation; the new serial."""
-        result = (await self._agent.rotate_now(self._identity))[0]
+        result = await self._rotation(self._identity)
         self.results.append(result)
         if time.monotonic() - self._told > PROGRESS_SECONDS:
             self._told = time.monotonic()
