@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from troth.agent.logs import newest_lines
 from troth.cli.nginx import doctor
-from troth.errors import TrothError
+from troth.errors import TrothError, UsageError
 from troth.nginx.diagnosis.records import plain, records
 
 TAIL = ', client: 10.0.0.9, server: app.test, request: "GET /x HTTP/1.1", upstream: "https://127.0.0.1:1/x", host: "a"'
@@ -166,16 +166,37 @@ def test_a_log_that_is_none_is_refused(tmp_path: Path, make: Callable[[Path], ob
         doctor.main(["--log", str(tmp_path / "x.log"), "-p", str(tmp_path)], standalone_mode=False)
 
 
-def test_an_empty_log_names_nothing(tmp_path: Path) -> None:
+def test_an_empty_log_names_nothing_and_says_that_it_is_empty(tmp_path: Path) -> None:
     (tmp_path / "x.log").write_bytes(b"")
     assert ids("--log", str(tmp_path / "x.log"), "-p", str(tmp_path)) == []
+    assert said("--log", str(tmp_path / "x.log")) == f"nothing found wrong in {tmp_path}/x.log: it is empty\n"
+    (tmp_path / "x.log").write_text("2026/11/25 [info] 1#1: *7 client closed connection\n" * 3)
+    assert said("--log", str(tmp_path / "x.log")) == f"nothing found wrong in {tmp_path}/x.log: 3 lines of nginx\n"
+
+
+def said(*words: str) -> str:
+    return CliRunner().invoke(doctor, words).stdout
+
+
+@pytest.mark.parametrize("data", [b"hello\n", bytes(range(256)) * 40, b'127.0.0.1 - - "GET / HTTP/1.1" 502 157 "-"\n'])
+def test_what_is_no_error_log_is_said_to_be_none(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "x.log").write_bytes(data)
+    with pytest.raises(TrothError, match=r"x\.log is not an error log of nginx: of its \d+ lines none has"):
+        doctor.main(["--log", str(tmp_path / "x.log")], standalone_mode=False)
+
+
+@pytest.mark.parametrize("why", ["999", "200", "5O2", "50", "old"])
+def test_a_status_that_is_no_failure_is_refused(why: str) -> None:
+    with pytest.raises(UsageError, match=f"invalid --why '{why}': expected a status from 400 to 599"):
+        doctor.main(["--why", why], standalone_mode=False)
 
 
 def test_a_line_of_a_megabyte_without_a_blank_takes_no_time(tmp_path: Path) -> None:
     log = tmp_path / "error.log"
     log.write_text("a" * 1_000_000)
     began = time.process_time()
-    assert CliRunner().invoke(doctor, ["--log", str(log), "-p", str(tmp_path)]).exit_code == 0
+    done = CliRunner().invoke(doctor, ["--log", str(log), "-p", str(tmp_path)])
+    assert isinstance(done.exception, TrothError) and "is not an error log of nginx" in done.exception.message
     assert time.process_time() - began < 5
 
 

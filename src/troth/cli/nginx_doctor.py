@@ -5,7 +5,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,8 @@ from troth.nginx.diagnosis.silence import WHYS
 from troth.nginx.diagnosis.symptom import parse_symptom
 from troth.nginx.map import Place, http_servers, locations
 from troth.nginx.selector import find_stream_server
+
+_LEVEL = re.compile(r"\[(?:emerg|alert|crit|error|warn|notice|info|debug)\]")
 
 
 class UnknownSymptomError(TrothError):
@@ -51,37 +53,62 @@ def doctor(asked: Asked) -> int:
     """
     if asked.location and asked.stream:
         raise UsageError(BOTH_MEANT)
-    if asked.why and asked.why not in WHYS and not re.fullmatch(r"\d{3}", asked.why):
-        raise UsageError(f"invalid --why {asked.why!r}: expected a status such as 502, or {', '.join(WHYS)}")
-    found = _found(asked)
+    if asked.why and asked.why not in WHYS and not re.fullmatch(r"[45][0-9]{2}", asked.why):
+        raise UsageError(
+            f"invalid --why {asked.why!r}: expected a status from 400 to 599, such as 502, or {', '.join(WHYS)}"
+        )
+    found, nothing = _found(asked)
     if asked.as_json:
         click.echo(json.dumps({"diagnoses": [asdict(one) for one in found]}, indent=2))
     else:
-        click.echo("\n\n".join(_text(one) for one in found) or "nothing found wrong")
+        click.echo("\n\n".join(_text(one) for one in found) or nothing)
     return 2 if found else 0
 
 
-def _found(asked: Asked) -> list[Diagnosis]:
+def _found(asked: Asked) -> tuple[list[Diagnosis], str]:
+    """What is wrong, and what to say where nothing is: what was looked at."""
     if asked.what.lower().startswith(("http://", "https://")):
         from troth.cli.nginx_doctor_live import of_url
 
-        return of_url(asked.what, _known(asked, needed=False))
+        return of_url(asked.what, _known(asked, needed=False)), f"nothing found wrong at {asked.what}"
     if asked.what:
-        return _of_lines(sys.stdin.read().splitlines() if asked.what == "-" else asked.what.splitlines(), asked)
+        return _of_lines(sys.stdin.read().splitlines() if asked.what == "-" else asked.what.splitlines(), asked), ""
     if asked.log:
-        known = _known(asked, needed=bool(asked.location or asked.server or asked.stream))
-        causes = logs.from_log(logs.newest_lines(Path(asked.log)), asked.why, known, _chosen(asked, known))
-        return list(islice(causes, 1))
+        return _of_log(asked)
     known = _known(asked, needed=True)
     assert known is not None
     if known.refused:
         found = work.explain(parse_symptom(known.refused, REFUSED_CONFIG), known)
-        return [found or _unexplained(known.refused)]
-    return _of_configuration(asked, known)
+        return [found or _unexplained(known.refused)], ""
+    places, main = _chosen(asked, known), known.subject.config.main
+    count = len(places or known.subject.places)
+    if not count:
+        return _of_configuration(asked, known, places), f"no location talks TLS to an upstream in {main}"
+    looked = f"nothing found wrong with {count} upstream{'s' if count > 1 else ''} of {main}"
+    return _of_configuration(asked, known, places), looked
 
 
-def _of_configuration(asked: Asked, known: work.Known) -> list[Diagnosis]:
-    places = _chosen(asked, known)
+def _of_log(asked: Asked) -> tuple[list[Diagnosis], str]:
+    known = _known(asked, needed=bool(asked.location or asked.server or asked.stream))
+    every = of_nginx = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal every, of_nginx
+        for line in logs.newest_lines(Path(asked.log)):
+            every += bool(line)
+            of_nginx += _LEVEL.search(line) is not None
+            yield line
+
+    found = list(islice(logs.from_log(lines(), asked.why, known, _chosen(asked, known)), 1))
+    if not found and every and not of_nginx:
+        raise TrothError(
+            f"{asked.log} is not an error log of nginx: of its {every} lines none has [error] or another level",
+            hint="see where nginx writes it: nginx -T 2>/dev/null | grep error_log",
+        )
+    return found, f"nothing found wrong in {asked.log}: " + (f"{of_nginx} lines of nginx" if every else "it is empty")
+
+
+def _of_configuration(asked: Asked, known: work.Known, places: list[Place]) -> list[Diagnosis]:
     silent = work.silent(asked.why)
     if silent is not None:
         causes = [work.explain(silent, known, place) for place in places or known.subject.places]
@@ -127,7 +154,7 @@ def _meant(text: str) -> str:
 def _known(asked: Asked, *, needed: bool) -> work.Known | None:
     """The configuration; where it is not needed, none is no error, unless one was named."""
     try:
-        one: Target = target(*asked.nginx)
+        one: Target = target(*asked.nginx, announced=needed)
         return work.read(one.nginx)
     except TrothError:
         if needed or any(asked.nginx):

@@ -81,8 +81,18 @@ class Target:
     again: str = ""
 
 
-def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str, str] | None = None) -> Target:
+def target(
+    binary: str,
+    conf: str,
+    prefix: str,
+    config: str,
+    declared: dict[str, str] | None = None,
+    *,
+    announced: bool = True,
+) -> Target:
     """Work out what a command is about; flags win over the declaration's ``[nginx]``.
+
+    Where nothing is said and no nginx runs, a note on stderr tells which is meant, if that is to be `announced`.
 
     Raises:
         TrothError: there is no nginx, or the declaration cannot be used.
@@ -98,7 +108,8 @@ def target(binary: str, conf: str, prefix: str, config: str, declared: dict[str,
         Path(conf) if conf else settings.conf,
         Path(prefix) if prefix else settings.prefix,
     )
-    if not (binary or conf or prefix or settings.binary or settings.conf or settings.prefix or runs(nginx)):
+    said = binary or conf or prefix or settings.binary or settings.conf or settings.prefix
+    if announced and not said and not runs(nginx):
         click.echo(
             f"note: no nginx runs here; {nginx.binary} and its {nginx.main} are meant "
             "(or say which: --nginx PATH, -c FILE)",
