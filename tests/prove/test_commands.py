@@ -113,6 +113,49 @@ def test_options_are_held_to_what_the_declaration_is(
     assert said.startswith(f"error: {message}") and "\nhint: " in said
 
 
+@pytest.mark.parametrize(
+    ("file", "data", "message"),
+    [
+        ("key", "other", "key {0}/x.key does not belong to the certificate {0}/x.crt"),
+        ("crt", "", "certificate {0}/x.crt"),
+        ("key", "nonsense", "key {0}/x.key is not a readable private key"),
+        ("ca", "nonsense", "trust {0}/x.ca"),
+    ],
+)
+def test_the_plan_refuses_files_that_nginx_would(
+    file: str, data: str, message: str, plain: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert plan_with_files(plain, tmp_path) == 2
+    assert "+    include " in capsys.readouterr().out
+    other = plain.pki.leaf("other.test").key.read_text()
+    (tmp_path / f"x.{file}").write_text(other if data == "other" else data)
+    assert plan_with_files(plain, tmp_path, made=False) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"error: identity x is not fit: {message.format(tmp_path)}" in said.err and "\nhint: " in said.err
+
+
+def test_the_plan_takes_key_and_chain_in_one_file(
+    plain: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = plain.pki.leaf("mine.test")
+    for name, parts in (("x.crt", (pair.certificate, pair.key)), ("x.key", (pair.key, pair.certificate))):
+        (tmp_path / name).write_text("".join(part.read_text() for part in parts))
+    (tmp_path / "x.ca").write_bytes(plain.pki.trust.read_bytes())
+    assert plan_with_files(plain, tmp_path, made=False) == 2, capsys.readouterr().err
+
+
+def plan_with_files(site: Site, directory: Path, *, made: bool = True) -> int:
+    """`made`: with fresh files that are fit."""
+    if made:
+        pair = site.pki.leaf("mine.test")
+        for name, source in (("x.crt", pair.certificate), ("x.key", pair.key), ("x.ca", site.pki.trust)):
+            (directory / name).write_bytes(source.read_bytes())
+    files = [f"--{word}={directory}/x.{end}" for word, end in (("cert", "crt"), ("key", "key"), ("trust", "ca"))]
+    place = ["--server", "app.test", "--location", "/one", "--name", "up.test"]
+    return app.run(["nginx", "plan", *site.options, *place, *files])
+
+
 def test_a_main_file_that_is_a_loop_of_links_is_said_to_be_unreadable(
     applied: Site, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,7 @@
 """What the ``troth nginx`` commands do, without argv."""
 
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ from troth.nginx.modes import STATIC
 from troth.nginx.plan import Declaration, Plan, make_plan
 from troth.nginx.render import Identity, Witnesses, witness_ports
 from troth.nginx.tree import Config
+from troth.x509.keys import key_matches, parse_private_key
 from troth.x509.pem import parse_certificates
 
 
@@ -111,10 +113,29 @@ def _check_files(declared: Declared) -> None:
             if not path.exists():
                 hint = f"get it first: troth agent run --config {declared.path} --once" if identity.renewed else None
                 raise UsageError(f"identity {identity.name} has no {path.name}: {path} does not exist", hint=hint)
+        _check_pair(identity)
     for guard in declared.guards:
         # nginx accepts no partial chain: without a root it would refuse every client.
         if not any(is_root(one) for one in parse_certificates(read_file(guard.trust), str(guard.trust))):
             raise UsageError(f"trust of client-auth {guard.server} has no root certificate: {guard.trust}")
+
+
+def _check_pair(identity: DeclaredIdentity) -> None:
+    """What nginx would refuse, said before anything is planned; a key that only others may read is theirs to check.
+
+    Raises:
+        UsageError: certificate or trust cannot be read, or the key is another's.
+    """
+    hint = None if identity.renewed else f"see what is in it: troth certificate inspect {identity.certificate}"
+    try:
+        leaf = parse_certificates(read_file(identity.certificate), f"certificate {identity.certificate}")[0]
+        parse_certificates(read_file(identity.trust), f"trust {identity.trust}")
+        if not os.access(identity.key, os.R_OK):
+            return
+        if not key_matches(leaf, parse_private_key(read_file(identity.key), None, f"key {identity.key}")):
+            raise UsageError(f"key {identity.key} does not belong to the certificate {identity.certificate}")
+    except TrothError as error:
+        raise UsageError(f"identity {identity.name} is not fit: {error.message}", hint=error.hint or hint) from error
 
 
 def _witness_ports(one: Target, names: Sequence[str]) -> dict[str, int]:
