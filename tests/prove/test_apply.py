@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -307,6 +308,48 @@ def test_killed_at_any_step_it_serves_on_and_the_next_run_puts_everything_back(s
         assert site.tree() == before, point
         assert get(site.port, "/upstream")[0] == 200, point
     assert recover(site.nginx, site.state) == []
+
+
+def leftovers(site: Site) -> list[str]:
+    return sorted(str(path.relative_to(site.directory)) for path in site.directory.rglob(".*.tmp"))
+
+
+def test_what_a_killed_program_was_writing_is_removed_by_the_next(site: Site) -> None:
+    crash(site, "tested")
+    (change,) = (site.state / "changes").iterdir()
+    half = ".change.json.0123456789ab.tmp"
+    mine = f".{site.file.name}.mine.tmp"
+    for path in (change / half, site.file.with_name(f".{site.file.name}.ba9876543210.tmp"), site.file.with_name(mine)):
+        path.write_text("half")
+    never_begun = site.state / "changes" / "20260102-030406" / "before"
+    never_begun.mkdir(parents=True)
+    (never_begun / "0").write_text("half")
+    recover(site.nginx, site.state)
+    assert leftovers(site) == [f"sites-available/{mine}"]
+    assert not never_begun.parent.exists()
+    assert [one.state for one in Journal(site.state / "changes").all()] == ["failed"]
+
+
+def test_killed_at_any_moment_it_serves_on_and_the_next_run_puts_everything_back(site: Site) -> None:
+    before, journal = site.tree(), Journal(site.state / "changes")
+    files = (site.pair.certificate, site.pair.key, site.pki.trust)
+    command = [sys.executable, "-c", CRASHING, *map(str, (site.nginx.binary, site.directory, *files, "never", "apply"))]
+    for number in range(12):
+        process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        # The moments are spread over the time from the journal to the reload, wherever the machine is then.
+        process.stdout.readline()
+        time.sleep(number * 0.004)
+        process.kill()
+        process.communicate(timeout=20)
+        site.nginx.test()
+        assert get(site.port, "/upstream")[0] == 200, number
+        if not recover(site.nginx, site.state) and journal.last_applied() is not None:
+            undo(site.nginx, site.state, now=NOW)
+        now = site.tree()
+        assert {name for name in {*now, *before} if now.get(name) != before.get(name)} == set(), number
+        assert leftovers(site) == [], number
+        assert get(site.port, "/upstream")[0] == 200, number
 
 
 def test_what_was_edited_after_a_crash_is_not_overwritten(site: Site) -> None:

@@ -16,7 +16,16 @@ from troth.agent.reading import read_unverified as read_unverified
 from troth.agent.shadow import ShadowError, check_in_shadow
 from troth.errors import TrothError
 from troth.host import HostError, clock
-from troth.host.files import FileError, follow, make_directory, read_file, reason, sync_directory, write_file
+from troth.host.files import (
+    FileError,
+    follow,
+    make_directory,
+    read_file,
+    reason,
+    remove_staged,
+    sync_directory,
+    write_file,
+)
 from troth.host.nginx import Generation, Nginx, NginxTestError
 from troth.nginx.edits import revert_text
 from troth.nginx.plan import Plan
@@ -134,6 +143,8 @@ class Applier:
     def _recover(self) -> list[str]:
         found = self.journal.interrupted()
         for change in found:
+            for file in change.files:
+                remove_staged(Path(file))
             _restore(change, {file: _read(file) for file in change.files})
             self._reload_if_running()
             self.journal.mark(change, FAILED, "interrupted")

@@ -9,13 +9,14 @@ import fcntl
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from troth.agent import AgentError
-from troth.host.files import make_directory, read_file, sync_directory, write_file
+from troth.host.files import make_directory, read_file, remove_staged, sync_directory, write_file
 
 APPLYING, APPLIED, FAILED, UNDONE = "applying", "applied", "failed", "undone"
 _NAME = re.compile(r"\d{8}-\d{6}(-\d+)?")
@@ -67,9 +68,19 @@ class Journal:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise JournalError("another troth is changing this configuration", hint="wait until it ends") from None
+            self._tidy()
             yield
         finally:
             os.close(descriptor)
+
+    def _tidy(self) -> None:
+        """Remove what killed programs left: changes that were never begun, and half-written records of the others."""
+        for name in self.names():
+            place = self._directory / name
+            if (place / "change.json").exists():
+                remove_staged(place / "change.json")
+            else:
+                shutil.rmtree(place, ignore_errors=True)
 
     def names(self) -> list[str]:
         """The ids of all changes, oldest first."""

@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import fcntl
+import glob
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -62,6 +64,15 @@ def stage_file(path: Path, data: bytes, mode: int = 0o600, wanted: Permissions =
     except OSError as error:
         raise FileError(f"cannot write {path}: {reason(error)}") from error
     return staged
+
+
+def remove_staged(path: Path) -> None:
+    """Remove what writers of this file left beside it when they were killed; for who knows that none is at work."""
+    target = follow(path)
+    with contextlib.suppress(OSError):
+        for one in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
+            if re.fullmatch(r"[0-9a-f]{12}", one.name[len(target.name) + 2 : -len(".tmp")]):
+                one.unlink()
 
 
 def commit_file(staged: Path, path: Path) -> None:
