@@ -15,22 +15,13 @@ import pytest
 
 from tests.cli.accounts import Account
 from tests.rig.authority import Served, founded
-from tests.rig.identity_provider import IdentityProvider
+from tests.rig.identity_provider import IdentityProvider, with_browser
 from tests.rig.official import official
 from troth.host.ports import free_ports
 from troth.x509.names import SubjectNames, alternative_names, common_name
 from troth.x509.pem import parse_certificates
 
 JANE = "jane@example.com"
-# A browser that follows redirections and keeps the last page.
-BROWSER = """#!{python}
-import sys, urllib.error, urllib.request
-try:
-    answer = urllib.request.urlopen(sys.argv[1], timeout=20)
-except urllib.error.HTTPError as error:
-    answer = error
-open("{page}", "wb").write(str(answer.status).encode() + b" " + answer.read())
-"""
 
 
 @pytest.fixture
@@ -61,12 +52,7 @@ def served(tmp_path: Path, provider: IdentityProvider, request: pytest.FixtureRe
 @pytest.fixture
 def account(tmp_path: Path, served: Served) -> Account:
     """One that has a browser."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    browser = programs / "xdg-open"
-    browser.write_text(BROWSER.format(python=sys.executable, page=tmp_path / "page"))
-    browser.chmod(0o755)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    path = with_browser(tmp_path / "programs", tmp_path / "page")
     return Account(tmp_path, {"STEP_CA_URL": served.url, "STEP_ROOT": str(served.root), "PATH": path})
 
 

@@ -6,17 +6,15 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 import pytest
 from cryptography import x509
 
 from tests.rig.authority import MAIN, PASSWORD, Served, founded
+from tests.rig.ocsp import answering
 from tests.server.calls import revoke, sign
 from troth.host.ports import free_ports
-from troth.x509.keys import parse_private_key, private_key_to_pem
 
 
 def verify(*args: str, code: int = 0) -> str:
@@ -82,48 +80,11 @@ def test_the_issuer_given_must_be_the_issuer(served: Served) -> None:
 
 @pytest.fixture(scope="module")
 def responder(served: Served) -> Iterator[str]:
-    """openssl's OCSP responder, answering for the intermediate with its key."""
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
-    ca = served.directory / "ocsp"
-    ca.mkdir()
-    encrypted = (served.directory / "secrets" / "intermediate_ca_key").read_bytes()
-    (ca / "key").write_bytes(private_key_to_pem(parse_private_key(encrypted, PASSWORD.encode())))
-    lines = []
-    for name, status in (("good", "V"), ("bad", "R")):
-        serial = f"{leaf(served, name).serial_number:X}"
-        serial = serial.rjust(len(serial) + len(serial) % 2, "0")
-        day = datetime.now(UTC).strftime("%y%m%d%H%M%SZ")
-        gone = f"{day},keyCompromise" if status == "R" else ""
-        lines.append(f"{status}\t350101000000Z\t{gone}\t{serial}\tunknown\t/CN={name}.example\n")
-    (ca / "index").write_text("".join(lines))
-    port = free_ports(1)[0]
-    chain = str(served.directory / "certs" / "intermediate_ca.crt")
-    command = [
-        "openssl",
-        "ocsp",
-        "-index",
-        "index",
-        "-port",
-        str(port),
-        "-rsigner",
-        chain,
-        "-rkey",
-        "key",
-        "-CA",
-        chain,
-    ]
-    with (ca / "log").open("wb") as log:
-        process = subprocess.Popen([*command, "-nmin", "10"], cwd=ca, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        # A connection to see whether it listens would be the one it serves, and it serves them one by one.
-        until = time.monotonic() + 20
-        while "waiting for OCSP client" not in (ca / "log").read_text() and time.monotonic() < until:
-            time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}/"
-    finally:
-        process.terminate()
-        process.wait(20)
+    serials = {leaf(served, name).serial_number: name == "bad" for name in ("good", "bad")}
+    with answering(served.directory, PASSWORD, served.directory / "ocsp", serials) as url:
+        yield url
 
 
 def test_an_ocsp_responder_tells_the_revoked_from_the_others(served: Served, responder: str) -> None:

@@ -32,6 +32,7 @@ SECTIONS = (
     "contexts",
     "acme",
     "crypto",
+    "external",
 )
 
 

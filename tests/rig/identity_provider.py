@@ -6,29 +6,53 @@ It lets everybody in who comes by the authorization endpoint or with a device co
 import base64
 import hashlib
 import json
+import os
 import secrets
+import ssl
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.interop import material
+from tests.rig.pki import Pair
 
 WELL_KNOWN = "/.well-known/openid-configuration"
+# A browser that follows redirections and keeps the last page.
+BROWSER = """#!{python}
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=20)
+except urllib.error.HTTPError as error:
+    answer = error
+open("{page}", "wb").write(str(answer.status).encode() + b" " + answer.read())
+"""
+
+
+def with_browser(programs: Path, page: Path) -> str:
+    """A PATH on which the desktop opens that browser; the last page it saw is in `page`."""
+    programs.mkdir()
+    browser = programs / "xdg-open"
+    browser.write_text(BROWSER.format(python=sys.executable, page=page))
+    browser.chmod(0o755)
+    return f"{programs}{os.pathsep}{os.environ['PATH']}"
 
 
 class IdentityProvider:
-    """Serves its configuration and key set over plain HTTP; `asked` counts the requests by path."""
+    """Serves its configuration and key set over plain HTTP, or HTTPS with a `pair`; `asked` counts requests by path."""
 
-    def __init__(self) -> None:
+    def __init__(self, pair: Pair | None = None) -> None:
         self.asked: dict[str, int] = {}
         self.issuer = ""
         self.keys: dict[str, ec.EllipticCurvePrivateKey] = {"one": material.new_key()}
         self.status = 200
         self.delay = 0.0
+        self.interval: float = 0.05
         self.more_keys: list[dict[str, Any]] = []
         self.headers: dict[str, str] = {}
         self.redirect = ""
@@ -55,7 +79,11 @@ class IdentityProvider:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        if pair is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(pair.certificate, pair.key)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"http{'s' if pair else ''}://127.0.0.1:{self._server.server_address[1]}"
         self.issuer = self.url
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
@@ -111,7 +139,7 @@ class IdentityProvider:
         if request.path == "/device":
             page = f"{self.url}/activate"
             code = {"device_code": "device-1", "user_code": "WDJB-MJHT", "verification_uri": page}
-            return self._send(request, 200, {**code, "interval": 0.05, "expires_in": 30})
+            return self._send(request, 200, {**code, "interval": self.interval, "expires_in": 30})
         self.exchanged.append(form)
         asked = {} if form.get("device_code") == "device-1" else self._codes.pop(form.get("code", ""), None)
         if asked is None or (asked and not _proves(asked, form)):

@@ -1,7 +1,6 @@
 """Webhooks: what they are told and how it is signed, what their data and verdicts do, and what their failures do."""
 
 import base64
-import contextlib
 import hashlib
 import hmac
 import json
@@ -9,11 +8,8 @@ import os
 import re
 import signal
 import ssl
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from tests.rig.authority import Served, founded
+from tests.rig.hook import Hook, listening
 from tests.rig.pki import Pki
 from tests.server.calls import KEY, Answer, call, sign
 from troth.x509.keys import private_key_to_pem
@@ -32,22 +29,6 @@ TEMPLATE = """{"subject": {"commonName": {{ toJson .Subject.CommonName }},
 	"organization": {{ toJson .Webhooks.people.department }}}, "sans": {{ toJson .SANs }}}"""
 
 
-@dataclass
-class Hook:
-    """A web server that notes what it is told and answers as the test says, in turn; the last answer stays."""
-
-    port: int = 0
-    answers: list[tuple[int, Any]] = field(default_factory=list)
-    told: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
-    shown: list[bytes | None] = field(default_factory=list)
-    tls: ssl.SSLContext = field(default_factory=lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
-
-    def demand(self, roots: Path) -> None:
-        """A client certificate below these roots, from every connection to come."""
-        self.tls.load_verify_locations(roots)
-        self.tls.verify_mode = ssl.CERT_REQUIRED
-
-
 @pytest.fixture
 def hook(tmp_path: Path) -> Iterator[Hook]:
     noted = Hook()
@@ -55,36 +36,6 @@ def hook(tmp_path: Path) -> Iterator[Hook]:
     noted.tls.load_cert_chain(pair.certificate, pair.key)
     with listening(noted):
         yield noted
-
-
-@contextlib.contextmanager
-def listening(noted: Hook) -> Iterator[None]:
-    """The web server, for as long."""
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            assert isinstance(self.connection, ssl.SSLSocket)
-            noted.shown.append(self.connection.getpeercert(True))
-            noted.told.append((self.path, {name.lower(): value for name, value in self.headers.items()}, body))
-            status, answer = noted.answers.pop(0) if len(noted.answers) > 1 else noted.answers[0]
-            text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = noted.tls.wrap_socket(server.socket, server_side=True)
-    noted.port = server.server_port
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield
-    server.shutdown()
-    server.server_close()
 
 
 @pytest.fixture
