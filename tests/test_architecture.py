@@ -18,6 +18,7 @@ LEVELS = {
     "nginx": 2,
     "x509": 1,
     "durations": 1,
+    "proxies": 1,
     "errors": 0,
     "__init__": 0,
 }

@@ -1,4 +1,4 @@
-"""Sections 7.2, 7.13, 9.3, 9.10 and 9.11 with what stands around an authority: who is asked, and who answers for it."""
+"""Sections 7.2, 7.13 and 9 with what stands around an authority: who is asked, and who answers for it."""
 
 import base64
 import contextlib
@@ -20,6 +20,7 @@ from tests.interop.configured import copied, described, running
 from tests.interop.http import refused
 from tests.interop.matrix import operation
 from tests.interop.stage import PASSWORD, PROVISIONER, Answer, Side
+from tests.rig.forward_proxy import forwarding
 from tests.rig.hook import Hook, listening
 from tests.rig.identity_provider import IdentityProvider, with_browser
 from tests.rig.ocsp import answering
@@ -198,6 +199,27 @@ def certificate_offline(side: Side) -> None:
     before = material.serial_of(own.work / "a.crt")
     own.run("ca", "renew", "a.crt", "a.key", "--force", *flags[:3], "--password-file", str(own.password_file))
     assert material.serial_of(own.work / "a.crt") != before
+
+
+@operation("9.1", "HTTPS_PROXY and NO_PROXY: an authority that only the proxy finds")
+def by_proxy(side: Side) -> None:
+    name = "ca.interop.example"
+    own = copied(side, dnsNames=["localhost", name])
+    with running(own), forwarding(name) as proxy:
+        flags = ("--ca-url", f"https://{name}:{own.port}", "--root", str(own.root))
+        env = {"HTTPS_PROXY": proxy.url.replace("//", "//me:secret@")}
+        assert own.run("ca", "health", *flags, env=env).out == "ok\n"
+        assert proxy.asked == [f"CONNECT {name}:{own.port}"]
+        assert b"Proxy-Authorization: Basic bWU6c2VjcmV0\r\n" in proxy.heads[0]
+        keys = ("--provisioner", PROVISIONER, "--provisioner-password-file", str(own.password_file))
+        own.run("ca", "certificate", "a.example", "a.crt", "a.key", *keys, *flags, env=env)
+        own.run("ca", "renew", "a.crt", "a.key", "--force", *flags, env=env)
+        count = len(proxy.asked)
+        own.run("ca", "health", *flags, code=1, env={**env, "NO_PROXY": ".interop.example"})
+        assert own.run("ca", "health", env=env).out == "ok\n"
+        assert len(proxy.asked) == count, "localhost is never asked of a proxy"
+        proxy.answer = b"HTTP/1.1 403 Forbidden\r\n\r\n"
+        own.run("ca", "health", *flags, code=1, env=env)
 
 
 @operation("9.11", "certificate install and uninstall of a root, in the system's trust store")

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from troth import __version__
 from troth.client import ClientError
+from troth.proxies import Proxy, ProxyError, proxy_for, tunnel
 
 TIMEOUT_SECONDS = 15.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
@@ -202,7 +203,14 @@ def exchange(
         UnreachableError, UntrustedError, NotAnAuthorityError: see each.
     """
     sent = {"User-Agent": f"troth/{__version__}", **headers}
-    with _connected(address, context, timeout) as connection:
+    try:
+        proxy = proxy_for("https" if context is not None else "http", address.host, address.port, os.environ)
+    except ProxyError as error:
+        raise UnreachableError(f"cannot reach {address.url}: {error.message}", hint=error.hint) from error
+    if proxy is not None and context is None:
+        target = address.url + target
+        sent |= proxy.headers
+    with _connected(address, context, timeout, proxy) as connection:
         connection.request(method, target, body, sent)
         response = connection.getresponse()
         answer = response.read(MAX_ANSWER_BYTES + 1)
@@ -213,24 +221,32 @@ def exchange(
 
 @contextlib.contextmanager
 def _connected(
-    address: Address, context: ssl.SSLContext | None, timeout: float
+    address: Address, context: ssl.SSLContext | None, timeout: float, proxy: Proxy | None
 ) -> Iterator[http.client.HTTPConnection]:
-    connection = (
-        http.client.HTTPConnection(address.host, address.port, timeout=timeout)
-        if context is None
-        else http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
-    )
+    connection: http.client.HTTPConnection
+    if context is not None:
+        connection = http.client.HTTPSConnection(address.host, address.port, timeout=timeout, context=context)
+    elif proxy is not None:
+        connection = http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout)
+    else:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=timeout)
     # A socket's time-out starts anew with every byte; the timer bounds the whole exchange.
     late = threading.Event()
     timer = threading.Timer(timeout, _interrupt, (connection, late))
     timer.daemon = True
     try:
-        connection.connect()
+        if context is not None and proxy is not None:
+            plain = tunnel(proxy, address.host, address.port, timeout)
+            connection.sock = context.wrap_socket(plain, server_hostname=address.host)
+        else:
+            connection.connect()
         timer.start()
         yield connection
         if late.is_set():
             # Cut off by the timer, what was read so far can look like a complete answer.
             raise TimeoutError
+    except ProxyError as error:
+        raise UnreachableError(f"cannot reach {address.url}: {error.message}", hint=error.hint) from error
     except (OSError, http.client.HTTPException) as error:
         raise _explained(address, error, late.is_set(), timeout) from error
     finally:

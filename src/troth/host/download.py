@@ -2,16 +2,18 @@
 
 import contextlib
 import http.client
+import os
 import socket
 import ssl
 import threading
 from collections.abc import Sequence
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 from cryptography import x509
 
 from troth import __version__
 from troth.host import HostError
+from troth.proxies import ProxyError, proxy_for, tunnel
 from troth.x509.pem import bundle_to_pem
 
 TIMEOUT_SECONDS = 15.0
@@ -58,8 +60,12 @@ def download(
 def _exchange(
     url: str, body: bytes | None, content_type: str, roots: Sequence[x509.Certificate] | None, timeout: float
 ) -> tuple[int, str, bytes]:
-    connection, target = _connection(url, roots, timeout)
     headers = {"User-Agent": f"troth/{__version__}", "Connection": "close"}
+    try:
+        connection, target, more = _connection(url, roots, timeout)
+    except ProxyError as error:
+        raise DownloadError(f"cannot fetch {url}: {error.message}", hint=error.hint) from error
+    headers |= more
     if body is not None:
         headers["Content-Type"] = content_type
     # A socket's time-out starts anew with every byte; the timer bounds the whole exchange.
@@ -88,7 +94,8 @@ def _exchange(
 
 def _connection(
     url: str, roots: Sequence[x509.Certificate] | None, timeout: float
-) -> tuple[http.client.HTTPConnection, str]:
+) -> tuple[http.client.HTTPConnection, str, dict[str, str]]:
+    """The connection, what to ask it for, and what its proxy wants to hear."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -97,10 +104,23 @@ def _connection(
     if parts.scheme not in ("http", "https") or not host or not url.isascii() or not url.isprintable() or " " in url:
         raise DownloadError(f"cannot fetch {url!r}: expected an http or https URL")
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    proxy = proxy_for(parts.scheme, host, port or (80 if parts.scheme == "http" else 443), os.environ)
     if parts.scheme == "http":
-        return http.client.HTTPConnection(host, port, timeout=timeout), target
+        if proxy is not None:
+            whole = urlunsplit(parts._replace(path=parts.path or "/", fragment=""))
+            return http.client.HTTPConnection(proxy.host, proxy.port, timeout=timeout), whole, proxy.headers
+        return http.client.HTTPConnection(host, port, timeout=timeout), target, {}
     context = ssl.create_default_context(cadata=bundle_to_pem(list(roots)) if roots is not None else None)
-    return http.client.HTTPSConnection(host, port, timeout=timeout, context=context), target
+    connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    if proxy is not None:
+        plain = tunnel(proxy, host, port or 443, timeout)
+        try:
+            connection.sock = context.wrap_socket(plain, server_hostname=host)
+        except (OSError, ValueError) as error:
+            plain.close()
+            reason = getattr(error, "verify_message", None) or getattr(error, "strerror", None) or str(error)
+            raise DownloadError(f"cannot fetch {url}: {reason.lower()}") from error
+    return connection, target, {}
 
 
 def _interrupt(connection: http.client.HTTPConnection, late: threading.Event) -> None:
