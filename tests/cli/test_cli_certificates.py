@@ -80,7 +80,9 @@ def test_inspect_refuses_what_it_cannot_show(holder: Account) -> None:
     assert "cannot be used with" in holder.refused("certificate", "inspect", "ec.crt", "--short", "--format", "json")
 
 
-@pytest.mark.parametrize("flags", [(), ("--bundle",), ("--format", "base64-url-raw"), ("--sha1", "--insecure")])
+@pytest.mark.parametrize(
+    "flags", [(), ("--bundle",), ("--format", "base64-url-raw"), ("--format", "emoji"), ("--sha1", "--insecure")]
+)
 def test_fingerprints(holder: Account, flags: tuple[str, ...]) -> None:
     ours, theirs = (run("certificate", "fingerprint", *flags, "ec.crt") for run in (holder.troth, holder.official))
     assert ours == theirs and ours.code == 0

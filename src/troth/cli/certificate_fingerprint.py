@@ -21,7 +21,7 @@ troth certificate fingerprint https://ca.internal:9000 --insecure
     *("--format", "form"),
     metavar="FORMAT",
     default="hex",
-    help="hex (default), base64, base64-url, base64-raw or base64-url-raw.",
+    help="hex (default), base64, base64-url, base64-raw, base64-url-raw or emoji.",
 )
 @click.option("--sha1", is_flag=True, help="SHA-1 instead of SHA-256; needs --insecure.")
 @flags.REMOTE
@@ -49,10 +49,13 @@ def fingerprint(source: str, bundle: bool, form: str, sha1: bool, roots: str, se
 def _encoders() -> dict[str, Callable[[bytes], str]]:
     from base64 import b64encode, urlsafe_b64encode
 
+    from troth.x509.emojisum import pictures
+
     return {
         "hex": bytes.hex,
         "base64": lambda data: b64encode(data).decode(),
         "base64-url": lambda data: urlsafe_b64encode(data).decode(),
         "base64-raw": lambda data: b64encode(data).decode().rstrip("="),
         "base64-url-raw": lambda data: urlsafe_b64encode(data).decode().rstrip("="),
+        "emoji": pictures,
     }
