@@ -105,10 +105,10 @@ def test_what_is_not_about_policies_stays(served: Served) -> None:
     assert settings(served).stat().st_mode & 0o777 == 0o640
 
 
-def test_a_new_file_can_be_read_by_who_reads_ca_json(served: Served) -> None:
+def test_a_new_file_can_be_read_by_owner_and_group_of_ca_json_only(served: Served) -> None:
     served.configuration.chmod(0o644)
     policy(served, "authority", "x509", "allow", "dns", "a.b")
-    assert settings(served).stat().st_mode & 0o777 == 0o644
+    assert settings(served).stat().st_mode & 0o777 == 0o640, "it may hold secrets"
     assert settings(served).stat().st_uid == served.configuration.stat().st_uid
 
 

@@ -43,7 +43,7 @@ def edit(
         change: from the object that is there to the one that shall be.
         write: checks the result and gives its text.
         absent: the text to begin with when there is no file; empty means that there must be one.
-        like: a file whose mode and owner a new one takes, so that who reads the one can read the other.
+        like: a file whose owner, group and mode, but for everybody else's part, a new one takes.
 
     Raises:
         TrothError: it cannot be read, changed or written; it then stays as it is.
@@ -67,7 +67,8 @@ def edit(
 def _permit(path: Path, like: os.stat_result) -> None:
     with contextlib.suppress(PermissionError):  # only root gives files away; who is not made the other one too
         os.chown(path, like.st_uid, like.st_gid)
-    path.chmod(like.st_mode & 0o777)
+    # The secrets of webhooks are kept here too: not for everybody.
+    path.chmod(like.st_mode & 0o770)
 
 
 def text_of(path: Path) -> str:
