@@ -31,6 +31,8 @@ def test_undo_names_the_change_it_took_back_and_the_list_tells_the_story(site: S
     assert site.file.read_bytes() != before
     result = site.run("undo")
     assert f"Undone: {first}\n" in result.stderr
+    assert f"Restored: {site.file}\n" in result.stderr
+    assert f"Removed: {site.directory}/troth/http.conf\n" in result.stderr
     assert site.file.read_bytes() == before
     newest, oldest = site.json("changes")["changes"]
     assert (oldest["id"], oldest["state"], newest["state"], newest["undoes"]) == (first, "undone", "in effect", first)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
 
@@ -26,7 +27,7 @@ def undo(one: Target, identifier: str, *, as_json: bool) -> int:
         return 0
     announce("Undone", outcome.undone)
     for name in outcome.files:
-        announce("Restored", name)
+        announce("Restored" if Path(name).exists() else "Removed", name)
     return 0
 
 
