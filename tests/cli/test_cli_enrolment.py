@@ -179,8 +179,12 @@ def test_a_directory_without_permission(account: Account) -> None:
 
 
 def test_certificate_and_key_may_not_be_one_file(account: Account, authority: RunningAuthority) -> None:
-    assert "same file" in account.refused("ca", "certificate", "x", "x.pem", "./x.pem", *authority.signing)
-    assert files_of(account) == {"step"}
+    (account.work / "link").symlink_to("x.pem")
+    for other in ("./x.pem", "link", f"step/../../{account.work.name}/x.pem"):
+        said = account.refused("ca", "certificate", "x", "x.pem", other, *authority.signing)
+        assert f"x.pem and {Path(other)} are the same file" in said
+        assert "Provisioner:" not in said, "it is seen before anybody is asked"
+    assert files_of(account) == {"step", "link"}
 
 
 def test_a_term_beyond_the_limit_shows_the_authoritys_reason(account: Account, authority: RunningAuthority) -> None:

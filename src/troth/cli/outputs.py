@@ -38,12 +38,17 @@ def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT) -> No
 
     Raises:
         PermissionsError: they cannot be given to that owner.
-        UsageError: a directory is missing or not writable, a path is a directory, or the answer was no.
+        UsageError: a directory is missing or not writable, a path is a directory, two are the same file, or the answer
+            was no.
         TerminalError: a file exists, there is no ``--force`` and nobody to ask.
     """
+    targets: dict[Path, Path] = {}
     for path in map(Path, paths):
         target = follow(path)
         directory = target.absolute().parent
+        other = targets.setdefault(directory.resolve() / target.name, path)
+        if other is not path:
+            raise UsageError(f"{other} and {path} are the same file: expected one for each")
         if target.is_dir():
             raise UsageError(f"cannot write {path}: is a directory")
         if not directory.is_dir():
