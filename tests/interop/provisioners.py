@@ -2,10 +2,12 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.interop import material
-from tests.interop.configured import copied, running
+from tests.interop.configured import configured, copied, running
+from tests.interop.http import refused
 from tests.interop.matrix import operation
 from tests.interop.stage import PROVISIONER, Side
 from tests.rig.identity_provider import WELL_KNOWN, IdentityProvider
@@ -117,3 +119,39 @@ def pages(side: Side) -> None:
                 break
         assert names == [PROVISIONER, *(entry["name"] for entry in many)]
         assert list(_listed(own)) == names
+
+
+# Kinds that certify nothing without a service abroad, or nothing of X.509 at all.
+ABROAD: dict[str, tuple[str, dict[str, Any]]] = {
+    "7.3": ("GCP", {"projectIDs": ["p"], "disableCustomSANs": False, "disableTrustOnFirstUse": False}),
+    "7.4": ("AWS", {"accounts": ["123"], "disableCustomSANs": False, "disableTrustOnFirstUse": False}),
+    "7.5": ("Azure", {"tenantID": "tenant-1", "disableCustomSANs": False, "disableTrustOnFirstUse": False}),
+    "7.9": ("SSHPOP", {}),
+    "7.10": ("SCEP", {"challenge": "open sesame", "minimumPublicKeyLength": 2048}),
+    "7.11": ("Nebula", {}),
+}
+
+
+def _abroad(kind: str, members: dict[str, Any]) -> Callable[[Side], str]:
+    def check(side: Side) -> str:
+        first = json.loads((side.ca_dir / "config" / "ca.json").read_text())["authority"]["provisioners"]
+        entry = {"type": kind, "name": "abroad", **members}
+        with configured(side, {"provisioners": [*first, entry]}) as own:
+            shown = _listed(own)["abroad"]
+            wanted = {**entry, **({"challenge": "*** REDACTED ***"} if kind == "SCEP" else {})}
+            assert {name: shown.get(name) for name in wanted} == wanted, shown
+            claims = {"aud": f"{own.url}/1.0/sign#{kind.lower()}/abroad", "sub": "web", "iss": "abroad"}
+            claims |= {"aud": "https://management.azure.com/", "tid": "tenant-1"} if kind == "Azure" else {}
+            token = material.jws(material.new_key(), {"alg": "ES256"}, claims)
+            csr = material.pem(material.request(material.new_key(), "web"))
+            # step-ca knows SCEP, and says that it takes no tokens.
+            said = refused(own.http("POST", "/sign", {"csr": csr, "ott": token}), 400 if kind == "SCEP" else 401, 401)
+            own.certificate("beside.example")
+        return said
+
+    return check
+
+
+for _section, (_kind, _members) in ABROAD.items():
+    _title = f"{_kind}: listed as configured, its tokens refused, the others served beside it"
+    operation(_section, _title)(_abroad(_kind, _members))
