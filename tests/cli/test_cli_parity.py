@@ -23,6 +23,7 @@ POLICIES = [
 PATHS = [
     *(("ca", name) for name, (target, _) in COMMANDS["ca"].items() if target and name not in OWN),
     *(("ca provisioner", name) for name in COMMANDS["ca provisioner"]),
+    *(("crypto key", name) for name in COMMANDS["crypto key"]),
     *POLICIES,
 ]
 REFUSED = {

@@ -5,13 +5,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509 import Certificate, CertificateSigningRequest
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 
 from troth.ca import CAError
 from troth.ca.jwk import decrypt_provisioner_key, signature_algorithm, thumbprint
 from troth.x509.keys import PrivateKey, PublicKey, parse_private_key, parse_public_key, private_key_to_pem, public_pem
+from troth.x509.openssh import LABEL as OPENSSH_LABEL
+from troth.x509.openssh import parse_private_block
 from troth.x509.pem import parse_blocks, parse_certificate_der
+from troth.x509.requests import LABELS as REQUEST_LABELS
+from troth.x509.requests import parse_request
 
 MEMBERS = ("use", "kty", "kid", "crv", "alg", "x", "y", "n", "e", "d", "p", "q", "dp", "dq", "qi", "k")
 _KEY_MEMBERS = frozenset(MEMBERS) - {"use", "kid", "alg"}
@@ -88,7 +93,19 @@ def read_jwk(data: bytes, password: Password, what: str) -> dict[str, Any]:
         return decrypt_provisioner_key(jwe, password())
     if data.lstrip().startswith(b"{"):
         return _plain(data, what)
-    return to_jwk(_of_pem(data, password, what))
+    return to_jwk(parse_key_pem(data, password, what))
+
+
+def held_key(holder: Certificate | CertificateSigningRequest, what: str) -> PublicKey:
+    """The public key of a certificate or request.
+
+    Raises:
+        KeyFormError: it is of a kind not supported.
+    """
+    key = holder.public_key()
+    if not isinstance(key, PublicKey):
+        raise KeyFormError(f"{what} has a key of an unsupported kind: expected EC, RSA or Ed25519")
+    return key
 
 
 def _plain(data: bytes, what: str) -> dict[str, Any]:
@@ -104,15 +121,21 @@ def _plain(data: bytes, what: str) -> dict[str, Any]:
     return ordered({"kid": thumbprint(value), "alg": signature_algorithm(value), **value})
 
 
-def _of_pem(data: bytes, password: Password, what: str) -> PrivateKey | PublicKey:
+def parse_key_pem(data: bytes, password: Password, what: str) -> PrivateKey | PublicKey:
+    """The key of the first PEM block: private, public, or that of a certificate or request.
+
+    Raises:
+        CAError, X509Error: it is none of these, or the password is wrong.
+    """
     block = next(iter(parse_blocks(data)), None)
     if block is None:
         raise KeyFormError(f"{what} is not a key: expected a JSON web key, an encrypted one, or PEM")
     if block.label == "CERTIFICATE":
-        key = parse_certificate_der(block.der or b"", what).public_key()
-        if not isinstance(key, PublicKey):
-            raise KeyFormError(f"{what} has a key of an unsupported kind: expected EC, RSA or Ed25519")
-        return key
+        return held_key(parse_certificate_der(block.der or b"", what), what)
+    if block.label in REQUEST_LABELS:
+        return held_key(parse_request(block.text, what), what)
+    if block.label == OPENSSH_LABEL:
+        return parse_private_block(block.text, what)
     if "PUBLIC KEY" in block.label:
         return parse_public_key(block.text, what)
     encrypted = "ENCRYPTED" in block.label or block.der is None

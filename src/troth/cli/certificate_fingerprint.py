@@ -34,9 +34,7 @@ def fingerprint(source: str, bundle: bool, form: str, sha1: bool, roots: str, se
     from troth.cli.sources import certificates_of
     from troth.errors import UsageError
 
-    encode = _encoders().get(form)
-    if encode is None:
-        raise UsageError(f"unknown --format {form!r}: expected one of {', '.join(_encoders())}")
+    encode = encoder(form)
     if sha1 and not insecure:
         raise UsageError("--sha1 needs --insecure: SHA-1 is broken")
     certificates = certificates_of(source, roots, servername, insecure)
@@ -44,6 +42,20 @@ def fingerprint(source: str, bundle: bool, form: str, sha1: bool, roots: str, se
         der = certificate.public_bytes(Encoding.DER)
         digest = hashlib.sha1(der, usedforsecurity=False) if sha1 else hashlib.sha256(der)
         print(f"{number}: {encode(digest.digest())}" if bundle else encode(digest.digest()))
+
+
+def encoder(form: str) -> Callable[[bytes], str]:
+    """What writes a digest as ``--format`` says.
+
+    Raises:
+        UsageError: there is no such format.
+    """
+    from troth.errors import UsageError
+
+    encode = _encoders().get(form)
+    if encode is None:
+        raise UsageError(f"unknown --format {form!r}: expected one of {', '.join(_encoders())}")
+    return encode
 
 
 def _encoders() -> dict[str, Callable[[bytes], str]]:

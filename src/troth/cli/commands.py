@@ -11,6 +11,7 @@ GROUPS = {
     "certificate": "make certificates, look at them, check them and install them",
     "context": "see and choose which authority is meant",
     "crypto": "make keys and tokens, look at them, and change their passwords",
+    "crypto key": "look at keys, reformat them, and sign and verify with them",
     "crypto jwk": "make and look at JSON web keys",
     "crypto jwk keyset": "JSON web keys together in a file",
     "crypto jwt": "sign and verify JSON web tokens",
@@ -80,8 +81,20 @@ COMMANDS = {
     "crypto": {
         "keypair": ("troth.cli.crypto_keypair:keypair", "make a key pair in PEM"),
         "change-pass": ("troth.cli.crypto_keypair:change_pass", "change or remove the password of a private key"),
+        "key": ("", GROUPS["crypto key"]),
         "jwk": ("", GROUPS["crypto jwk"]),
         "jwt": ("", GROUPS["crypto jwt"]),
+    },
+    "crypto key": {
+        "inspect": ("troth.cli.crypto_key:inspect", "print the numbers of a key"),
+        "format": (
+            "troth.cli.crypto_key_format:reformat",
+            "turn a key into PEM, DER, OpenSSH's form or a JSON web key",
+        ),
+        "fingerprint": ("troth.cli.crypto_key:fingerprint", "print the fingerprint of a public key"),
+        "public": ("troth.cli.crypto_key:public", "print the public half of a key"),
+        "sign": ("troth.cli.crypto_key_sign:sign", "sign a file"),
+        "verify": ("troth.cli.crypto_key_sign:verify", "check the signature of a file"),
     },
     "crypto jwk": {
         "create": ("troth.cli.crypto_jwk:create", "make a JSON web key"),

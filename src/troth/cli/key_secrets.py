@@ -9,7 +9,7 @@ from troth.cli.founding import read_password
 from troth.errors import UsageError
 from troth.host.files import read_file
 from troth.host.terminal import ask_password as ask_secret
-from troth.x509.keys import PrivateKey, parse_private_key
+from troth.x509.keys import PrivateKey, PublicKey, parse_private_key
 
 PASSWORD_FILE = click.option("--password-file", metavar="FILE", default="", help="File with the key's password.")
 NO_PASSWORD = flags.all_of(
@@ -59,3 +59,32 @@ def read_private_key(path: str, password_file: str, *, flag: str = "--password-f
     question = f"Please enter the password to decrypt {path}"
     password = given_password(password_file, question, flag=flag) if b"ENCRYPTED" in data else None
     return parse_private_key(data, password, path)
+
+
+def read_key(path: str, password_file: str) -> PrivateKey | PublicKey:
+    """The key of a file, or of stdin for ``-``, in any form; the public one of a certificate or request.
+
+    Raises:
+        TrothError: it cannot be read, or the password is wrong.
+    """
+    from troth.cli.sources import read_source
+
+    return parse_key(read_source(path), path, password_file)
+
+
+def parse_key(data: bytes, path: str, password_file: str) -> PrivateKey | PublicKey:
+    """As `read_key`, of what the file holds.
+
+    Raises:
+        TrothError: it is no key, or the password is wrong.
+    """
+    from troth.ca import key_files
+
+    what = "stdin" if path == "-" else path
+    question = f"Please enter the password to decrypt {what}"
+    return key_files.parse_key(data, lambda: given_password(password_file, question), what)
+
+
+def public_half(key: PrivateKey | PublicKey) -> PublicKey:
+    """The public key of a key."""
+    return key.public_key() if isinstance(key, PrivateKey) else key

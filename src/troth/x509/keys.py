@@ -69,10 +69,18 @@ def private_key_to_pem(key: PrivateKey, password: bytes | None = None, *, pkcs8:
 
     With a password the traditional form is RFC 1423 AES-256-CBC and PKCS#8 is PBES2.
     """
-    traditional = not pkcs8 and not isinstance(key, ed25519.Ed25519PrivateKey)
-    layout = PrivateFormat.TraditionalOpenSSL if traditional else PrivateFormat.PKCS8
     encryption = BestAvailableEncryption(password) if password else NoEncryption()
-    return key.private_bytes(Encoding.PEM, layout, encryption)
+    return key.private_bytes(Encoding.PEM, _layout(key, pkcs8), encryption)
+
+
+def private_key_to_der(key: PrivateKey, *, pkcs8: bool = False) -> bytes:
+    """A private key, unencrypted: EC and RSA in their traditional form unless `pkcs8`, Ed25519 always as PKCS#8."""
+    return key.private_bytes(Encoding.DER, _layout(key, pkcs8), NoEncryption())
+
+
+def _layout(key: PrivateKey, pkcs8: bool) -> PrivateFormat:
+    traditional = not pkcs8 and not isinstance(key, ed25519.Ed25519PrivateKey)
+    return PrivateFormat.TraditionalOpenSSL if traditional else PrivateFormat.PKCS8
 
 
 def parse_private_key(data: bytes, password: bytes | None = None, what: str = "key") -> PrivateKey:
@@ -128,6 +136,15 @@ def public_pem(key: PublicKey) -> str:
 def public_der(key: PublicKey) -> bytes:
     """SubjectPublicKeyInfo, DER (RFC 5280 §4.1.2.7)."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_bits(key: PublicKey) -> bytes:
+    """The content of the bit string in a SubjectPublicKeyInfo: RSA as PKCS#1, a point, or the 32 bytes of Ed25519."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return key.public_bytes(Encoding.DER, PublicFormat.PKCS1)
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def subject_key_id(key: PublicKey) -> bytes:
