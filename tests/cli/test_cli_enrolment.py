@@ -4,7 +4,6 @@ written, in one clear line."""
 import json
 import os
 import stat
-import subprocess
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from cryptography import x509
 
 from tests.cli.accounts import PASSWORD, PROVISIONER, Account, RunningAuthority
+from tests.cli.terminals import converse
 from troth.client.schedule import length_of
 from troth.x509.keys import generate_key, key_matches, parse_private_key, private_key_to_pem
 from troth.x509.names import alternative_names, common_name
@@ -222,48 +222,10 @@ def test_roots_federation_and_provisioners(account: Account, authority: RunningA
     assert listed == official
 
 
-def test_a_password_typed_at_a_terminal(account: Account, authority: RunningAuthority) -> None:
-    import pty
-    import sys
-
-    leader, follower = pty.openpty()
-    command = [
-        sys.executable,
-        "-c",
-        "from troth.cli.app import main; main()",
-        "ca",
-        "certificate",
-        "t",
-        "t.crt",
-        "t.key",
-    ]
-    environment = {**os.environ, "STEPPATH": str(account.step)}
-
-    def take_terminal() -> None:
-        import fcntl
-        import termios
-
-        os.setsid()
-        fcntl.ioctl(follower, termios.TIOCSCTTY, 0)
-
-    process = subprocess.Popen(
-        command,
-        cwd=account.work,
-        env=environment,
-        stdin=follower,
-        stdout=subprocess.PIPE,
-        stderr=follower,
-        preexec_fn=take_terminal,
-    )
-    os.close(follower)
-    shown = b""
-    while b"provisioner key: " not in shown:
-        shown += os.read(leader, 1024)
-    os.write(leader, PASSWORD.encode() + b"\n")
-    while b"Private Key" not in shown:
-        shown += os.read(leader, 1024)
-    assert process.wait(30) == 0
-    assert PASSWORD.encode() not in shown and b"\033[32m" in shown
+def test_a_password_typed_at_a_terminal(account: Account) -> None:
+    code, shown = converse(account, ["ca", "certificate", "t", "t.crt", "t.key"], ("provisioner key: ", PASSWORD))
+    assert code == 0 and "Private Key" in shown, shown
+    assert PASSWORD not in shown and "\033[32m" in shown
 
 
 def test_a_program_enrols_and_renews_without_files(authority: RunningAuthority) -> None:

@@ -91,7 +91,7 @@ def change_pass(
     force: bool,
 ) -> None:
     """Change or remove the password of a private key, PEM or JSON web key; without --out KEY_FILE is replaced."""
-    from troth.cli.key_secrets import check_no_password, given_password
+    from troth.cli.key_secrets import check_no_password, chosen_password, given_password
     from troth.cli.outputs import may_write
     from troth.host.files import read_file, write_file
     from troth.host.terminal import note
@@ -106,7 +106,7 @@ def change_pass(
         if no_password:
             return None
         question = f"Please enter the password to encrypt {out or key_file}"
-        return given_password(new_password_file, question, flag="--new-password-file")
+        return chosen_password(new_password_file, question, flag="--new-password-file")
 
     may_write(out or key_file, force=force)
     write_file(Path(out or key_file), _rewritten(data, key_file, old, new))

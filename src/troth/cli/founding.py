@@ -66,14 +66,22 @@ def ask_names(name: str, dns: tuple[str, ...], address: str, provisioner: str, *
             "Which DNS names or IPs will clients use, with commas", "localhost", otherwise="give --dns"
         )
         hosts = tuple(part.strip() for part in answer.split(",") if part.strip())
-    where = address or terminal.ask("Which address shall it listen on", ":9000", otherwise="give --address")
-    port = where.rpartition(":")[2]
-    if ":" not in where or not port.isdigit() or not 0 < int(port) < 65536:
-        raise UsageError(f"address {where!r} is not usable: expected [host]:port such as :9000")
+    wrong = _address_problem(address) if address else ""
+    if wrong:
+        raise UsageError(wrong)
+    where = address or terminal.ask(
+        "Which address shall it listen on", ":9000", otherwise="give --address", problem=_address_problem
+    )
     who = provisioner or terminal.ask(
         "What shall the first provisioner be called", "admin", otherwise="give --provisioner"
     )
     return init.Names(chosen, hosts, where, who)
+
+
+def _address_problem(address: str) -> str:
+    port = address.rpartition(":")[2]
+    usable = ":" in address and port.isascii() and port.isdigit() and 0 < int(port) < 65536
+    return "" if usable else f"address {address!r} is not usable: expected [host]:port such as :9000"
 
 
 def read_password(path: str) -> bytes:
@@ -95,18 +103,17 @@ def ask_password(path: str) -> bytes:
 
     Raises:
         TerminalError: no file is named and there is nobody to ask.
-        UsageError: the two answers differ.
+        UsageError: the file is empty.
     """
     if path:
         return read_password(path)
     hint = "give --password-file"
-    password = terminal.ask_password("Password for the keys [empty: one is made and shown]", otherwise=hint)
+    question = "Password for the keys [empty: one is made and shown]"
+    password = terminal.ask_new_password(question, otherwise=hint, optional=True)
     if not password:
         made = secrets.token_urlsafe(GENERATED_PASSWORD_BYTES)
         terminal.announce("Password", made)
         return made.encode()
-    if terminal.ask_password("Once more", otherwise=hint) != password:
-        raise UsageError("the two passwords differ")
     return password
 
 

@@ -8,6 +8,7 @@ from troth.cli import flags
 from troth.cli.founding import read_password
 from troth.errors import UsageError
 from troth.host.files import read_file
+from troth.host.terminal import ask_new_password
 from troth.host.terminal import ask_password as ask_secret
 from troth.x509.keys import PrivateKey, PublicKey, parse_private_key
 
@@ -46,7 +47,19 @@ def new_password(password_file: str, no_password: bool, insecure: bool, path: st
     check_no_password(no_password, insecure)
     if no_password:
         return None
-    return given_password(password_file, f"Please enter the password to encrypt {path}")
+    return chosen_password(password_file, f"Please enter the password to encrypt {path}")
+
+
+def chosen_password(password_file: str, question: str, *, flag: str = "--password-file") -> bytes:
+    """A password to encrypt with: of a file, or typed twice at the terminal.
+
+    Raises:
+        UsageError: the file is empty.
+        TerminalError: there is no file and nobody to ask.
+    """
+    if password_file:
+        return given_password(password_file, question)
+    return ask_new_password(question, otherwise=f"give {flag}")
 
 
 def read_private_key(path: str, password_file: str, *, flag: str = "--password-file") -> PrivateKey:

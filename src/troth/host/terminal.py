@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from troth.host import HostError
@@ -41,9 +41,7 @@ def confirm(question: str, *, otherwise: str) -> bool:
     """
     with _terminal(question, otherwise) as (reader, writer):
         for _ in range(MAX_TRIES):
-            writer.write(f"{question} [y/n]: ")
-            writer.flush()
-            answer = reader.readline().strip().lower()
+            answer = _line(reader, writer, f"{question} [y/n]: ", otherwise).lower()
             if answer in ("y", "yes"):
                 return True
             if answer in ("n", "no"):
@@ -51,16 +49,26 @@ def confirm(question: str, *, otherwise: str) -> bool:
     raise TerminalError("no answer: expected y or n", hint=otherwise)
 
 
-def ask(question: str, default: str, *, otherwise: str) -> str:
+def ask(question: str, default: str, *, otherwise: str, problem: Callable[[str], str] = lambda answer: "") -> str:
     """Ask for a line of text; an empty answer is the default.
 
+    Args:
+        question: shown with the default after it.
+        default: taken where nothing is typed.
+        otherwise: the hint for when there is no terminal.
+        problem: what is wrong with an answer, empty for nothing; it is shown and the question asked again.
+
     Raises:
-        TerminalError: there is no terminal.
+        TerminalError: there is no terminal, the input ended, or no usable answer in three tries.
     """
     with _terminal(question, otherwise) as (reader, writer):
-        writer.write(f"{question} [{default}]: ")
-        writer.flush()
-        return reader.readline().strip() or default
+        for _ in range(MAX_TRIES):
+            answer = _line(reader, writer, f"{question} [{default}]: ", otherwise) or default
+            wrong = problem(answer)
+            if not wrong:
+                return answer
+            writer.write(f"{wrong}\n")
+    raise TerminalError(wrong, hint=otherwise)
 
 
 def ask_password(question: str, *, otherwise: str) -> bytes:
@@ -75,6 +83,28 @@ def ask_password(question: str, *, otherwise: str) -> bytes:
         return getpass.getpass(f"{question}: ", writer).encode()
 
 
+def ask_new_password(question: str, *, otherwise: str, optional: bool = False) -> bytes:
+    """Ask for a password twice, since nobody sees what they type; again when it is empty or the two differ.
+
+    With `optional` nothing typed is an answer: the empty password.
+
+    Raises:
+        TerminalError: there is no terminal, or no usable answer in three tries.
+    """
+    wrong = ""
+    for _ in range(MAX_TRIES):
+        password = ask_password(f"{wrong}{question}", otherwise=otherwise)
+        if not password and optional:
+            return password
+        if not password:
+            wrong = "password is empty: expected at least one character\n"
+        elif ask_password("Once more", otherwise=otherwise) == password:
+            return password
+        else:
+            wrong = "the two passwords differ\n"
+    raise TerminalError(wrong.strip(), hint=otherwise)
+
+
 def choose(question: str, options: Sequence[str], *, otherwise: str) -> int:
     """Let a person pick one of several; the result is an index.
 
@@ -85,12 +115,21 @@ def choose(question: str, options: Sequence[str], *, otherwise: str) -> int:
         for number, option in enumerate(options, 1):
             writer.write(f"  {number}) {option}\n")
         for _ in range(MAX_TRIES):
-            writer.write(f"{question} [1-{len(options)}]: ")
-            writer.flush()
-            answer = reader.readline().strip()
+            answer = _line(reader, writer, f"{question} [1-{len(options)}]: ", otherwise)
             if answer.isdecimal() and 1 <= int(answer) <= len(options):
                 return int(answer) - 1
     raise TerminalError(f"no answer: expected a number from 1 to {len(options)}", hint=otherwise)
+
+
+def _line(reader: TextIO, writer: TextIO, prompt: str, otherwise: str) -> str:
+    """One answer, stripped; the end of the input (Ctrl-D) is no answer, and no consent to a default."""
+    writer.write(prompt)
+    writer.flush()
+    line = reader.readline()
+    if not line:
+        writer.write("\n")
+        raise TerminalError("no answer: the input ended", hint=otherwise)
+    return line.strip()
 
 
 @contextlib.contextmanager
