@@ -16,6 +16,8 @@ _NANOSECONDS = {
     "h": 3_600_000_000_000,
 }
 _PART = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_HOURS = {"d": 24, "w": 7 * 24, "y": 365 * 24}
+_LONG = re.compile(r"([0-9]{1,6})([dwy])")
 _MAX_NANOSECONDS = 2**63 - 1
 
 
@@ -41,9 +43,16 @@ def parse_duration(text: str) -> timedelta:
         nanoseconds += float(part[1]) * _NANOSECONDS[part[2]]
         position = part.end()
     if position == 0 or position != len(body) or nanoseconds > _MAX_NANOSECONDS:
-        raise DurationError(f"invalid duration {text!r}: expected a value such as 24h, 90m or 1h30m")
+        message = f"invalid duration {text!r}: expected a value such as 24h, 90m or 1h30m"
+        raise DurationError(message, hint=_in_hours(text))
     value = timedelta(microseconds=nanoseconds / 1000)
     return -value if text.startswith("-") else value
+
+
+def _in_hours(text: str) -> str | None:
+    """What people who write days mean; Go's durations know no unit above the hour."""
+    match = _LONG.fullmatch(text)
+    return f"hours are the largest unit: {text} is {int(match[1]) * _HOURS[match[2]]}h" if match else None
 
 
 def format_duration(value: timedelta) -> str:
@@ -87,6 +96,6 @@ def parse_time_or_duration(text: str) -> datetime | timedelta | None:
             return moment.astimezone(UTC)
     try:
         return parse_duration(text)
-    except DurationError:
+    except DurationError as error:
         message = f"invalid time or duration {text!r}: expected RFC 3339 such as 2026-01-02T15:04:05Z, or 24h"
-        raise DurationError(message) from None
+        raise DurationError(message, hint=error.hint) from None

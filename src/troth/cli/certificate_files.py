@@ -72,6 +72,8 @@ def _key_text(data: bytes, path: str) -> str:
 
     block = next(iter(parse_blocks(data)), None)
     label = block.label if block is not None else ""
+    if block is None and data[:1] != b"\x30":
+        raise X509Error(f"{path} is not readable: expected a certificate, request or key, PEM or DER")
     if block is None or "KEY" not in label:
         return der_to_pem(_public_der(data, path), "PUBLIC KEY")
     if "PUBLIC" in label:

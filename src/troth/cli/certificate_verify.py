@@ -51,12 +51,18 @@ def verify(
     from troth.errors import TrothError
     from troth.host.clock import now
     from troth.host.presented import is_url, parse_server, system_roots
+    from troth.x509 import X509Error
     from troth.x509.chains import matches_host, verify_path
 
     # A server is judged here, once and by one rule, not by the handshake that fetched its chain.
     leaf, *others = certificates_of(source, "", servername, insecure or is_url(source))
     trusted = read_roots(roots) if roots else None
-    path = verify_path(leaf, others, trusted if trusted is not None else system_roots(), now())
+    try:
+        path = verify_path(leaf, others, trusted if trusted is not None else system_roots(), now())
+    except X509Error as error:
+        if trusted is None and "unknown authority" in error.message:
+            error.hint = "name the root: --roots root_ca.crt; the authority's is printed by troth ca root"
+        raise
     wanted = host or servername or (parse_server(source).host if is_url(source) and not insecure else "")
     if wanted and not matches_host(leaf, wanted):
         from troth.x509.names import alternative_names

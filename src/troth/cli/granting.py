@@ -172,7 +172,10 @@ def explained(error: RefusedError, view: TokenView, now: datetime) -> TrothError
     """
     again = f"make a new token: troth ca token {view.subject or 'SUBJECT'}"
     if error.status != 401:
-        return RefusedError(f"the authority refused: {error.message}", error.status, hint=error.hint)
+        hint = error.hint
+        if "requested duration" in error.message:
+            hint = "ask for another end: --not-after, or change the limits: troth ca provisioner update NAME --help"
+        return RefusedError(f"the authority refused: {error.message}", error.status, hint=hint)
     if view.expires is not None and now > view.expires:
         message = f"the authority refused the token: it expired at {view.expires:%Y-%m-%dT%H:%M:%SZ}"
         return RefusedError(message, error.status, hint=again)

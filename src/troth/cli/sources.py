@@ -7,7 +7,7 @@ from cryptography import x509
 
 from troth.errors import UsageError
 from troth.host.files import MAX_READ_BYTES, FileError, read_file
-from troth.host.presented import is_url, parse_server, presented_chain
+from troth.host.presented import PORTS, is_url, parse_server, presented_chain
 from troth.x509.pem import parse_certificates
 
 
@@ -16,7 +16,14 @@ def read_source(source: str) -> bytes:
 
     Raises:
         FileError: it cannot be read.
+        UsageError: it is the URL of something that shows no certificate.
     """
+    if "://" in source and not Path(source).exists():
+        scheme, _, rest = source.partition("://")
+        raise UsageError(
+            f"cannot look at {source}: {scheme} shows no certificate, expected a file, or one of {', '.join(PORTS)}",
+            hint=f"troth certificate inspect https://{rest}",
+        )
     if source != "-":
         return read_file(Path(source))
     data = sys.stdin.buffer.read(MAX_READ_BYTES + 1)

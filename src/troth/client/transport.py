@@ -266,7 +266,8 @@ def _explained(address: Address, error: Exception, late: bool, timeout: float) -
         return UnreachableError(f"{url} did not answer within {timeout:g} seconds", hint=_is_it_up(url))
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message.rstrip(".")
-        reason = reason[:1].lower() + reason[1:]
+        # "Hostname mismatch" begins a sentence, "IP address mismatch" begins with a name.
+        reason = reason if reason[:2].isupper() else reason[:1].lower() + reason[1:]
         hint = (
             f"check the CA URL and the root; to trust another CA: troth ca bootstrap --ca-url {url} --fingerprint ..."
         )

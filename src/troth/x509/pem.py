@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -56,10 +57,18 @@ def parse_certificates(data: bytes, what: str = "input") -> list[x509.Certificat
     """
     if data[:1] == b"\x30":
         return [parse_certificate_der(data, what)]
-    ders = [block.der for block in parse_blocks(data) if block.label in ("CERTIFICATE", "X509 CERTIFICATE")]
+    blocks = parse_blocks(data)
+    ders = [block.der for block in blocks if block.label in ("CERTIFICATE", "X509 CERTIFICATE")]
     if not ders:
-        raise X509Error(f"{what} contains no certificate: expected a PEM CERTIFICATE block")
+        raise X509Error(f"{what} contains no certificate: expected a PEM CERTIFICATE block{instead(data, blocks)}")
     return [parse_certificate_der(der or b"", what) for der in ders]
+
+
+def instead(data: bytes, blocks: Sequence[Block]) -> str:
+    """What a text holds where something else was expected, for the end of an error: ``, got EC PRIVATE KEY``."""
+    if blocks:
+        return f", got {blocks[0].label}"
+    return "" if data.strip() else ", got nothing"
 
 
 def parse_certificate_der(der: bytes, what: str = "input") -> x509.Certificate:

@@ -14,7 +14,7 @@ from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 from troth.x509 import X509Error, der
 from troth.x509.keys import PrivateKey
 from troth.x509.names import split_names
-from troth.x509.pem import parse_blocks
+from troth.x509.pem import instead, parse_blocks
 
 _ECDSA = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA256: ec.ECDSA(hashes.SHA256()),
@@ -71,9 +71,14 @@ def parse_request(data: bytes, what: str = "certificate request") -> x509.Certif
             return x509.load_der_x509_csr(data)
         if data.startswith(b"-----BEGIN CERTIFICATE REQUEST-----"):
             return x509.load_pem_x509_csr(data)
-        block = next((block for block in parse_blocks(data) if block.label in LABELS), None)
+        blocks = parse_blocks(data)
+        block = next((block for block in blocks if block.label in LABELS), None)
         if block is None or block.der is None:
-            raise RequestError(f"{what} contains no certificate request: expected a PEM CERTIFICATE REQUEST block")
+            raise RequestError(
+                f"{what} contains no certificate request: "
+                f"expected a PEM CERTIFICATE REQUEST block{instead(data, blocks)}",
+                hint="make one: troth certificate create NAME new.csr new.key --csr",
+            )
         return x509.load_der_x509_csr(block.der)
     except ValueError as error:
         raise RequestError(f"{what} is not a readable certificate request: {error}") from error
