@@ -60,11 +60,12 @@ def look_into_files(
 
     What this process may not look at is left out: the master may read it all the same.
     """
-    account = _workers_account(config, nginx)
+    workers = _workers(nginx)
+    account = _workers_account(config, nginx, workers)
     named = [(one.settings, _PLACES) for one in places] + [(one.settings, _GUARDS) for one in guards]
     kinds = {path: kind for settings, names in named for path, kind in _named(config, settings, names)}
     looked = (_look(Path(path), kind, account) for path, kind in kinds.items())
-    return Facts(now, {one.path: one for one in looked if one is not None}, _workers_since(nginx))
+    return Facts(now, {one.path: one for one in looked if one is not None}, _workers_since(workers))
 
 
 def _named(config: Config, settings: Mapping[str, Setting], names: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -142,7 +143,8 @@ def closed_to_workers(config: Config | None, nginx: Nginx, key: Path) -> tuple[s
 
     Without a configuration the running workers are meant; where none run nothing is said.
     """
-    account = _running_account(nginx) if config is None else _workers_account(config, nginx)
+    workers = _workers(nginx)
+    account = _running_account(workers) if config is None else _workers_account(config, nginx, workers)
     if account is None:
         return "", ""
     if _may_read(key.resolve(), account):
@@ -159,9 +161,16 @@ def _passable(directory: Path, account: _Account) -> bool:
         return False
 
 
-def _workers_account(config: Config, nginx: Nginx) -> _Account:
+def _workers(nginx: Nginx) -> frozenset[int]:
+    """Those that serve now; none where nginx does not run."""
+    with contextlib.suppress(HostError, OSError):
+        return nginx.generation().workers
+    return frozenset()
+
+
+def _workers_account(config: Config, nginx: Nginx, workers: frozenset[int]) -> _Account:
     """The running workers', else that of ``user`` or the build; a master that is not root has workers like itself."""
-    running = _running_account(nginx)
+    running = _running_account(workers)
     if running is not None:
         return running
     if os.geteuid() != 0:
@@ -184,9 +193,9 @@ def _workers_account(config: Config, nginx: Nginx) -> _Account:
         return _Account(-1, -1, frozenset())
 
 
-def _running_account(nginx: Nginx) -> _Account | None:
-    with contextlib.suppress(HostError, OSError):
-        worker = next(iter(nginx.generation().workers), None)
+def _running_account(workers: frozenset[int]) -> _Account | None:
+    with contextlib.suppress(OSError):
+        worker = next(iter(workers), None)
         if worker is not None:
             status = Path(f"/proc/{worker}/status").read_text()
             fields = {line.partition(":")[0]: line.partition(":")[2].split() for line in status.splitlines()}
@@ -195,8 +204,8 @@ def _running_account(nginx: Nginx) -> _Account | None:
     return None
 
 
-def _workers_since(nginx: Nginx) -> float | None:
+def _workers_since(workers: frozenset[int]) -> float | None:
     """The start of the newest worker generation; None when nginx does not run."""
     with contextlib.suppress(HostError):
-        return max((started(worker) for worker in nginx.generation().workers), default=None)
+        return max((started(worker) for worker in workers), default=None)
     return None

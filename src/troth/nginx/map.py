@@ -4,8 +4,9 @@ nginx inherits per directive: the nearest enclosing level that has it wins, and 
 a level with one line drops every inherited line.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from troth.nginx.target import parse_target
 from troth.nginx.tree import Config, Directive
@@ -170,11 +171,15 @@ def effective_list(block: Directive, name: str) -> list[Directive]:
     return []
 
 
-def upstream_groups(config: Config, level: str = "http") -> dict[str, Directive]:
+def upstream_groups(config: Config, level: str = "http") -> Mapping[str, Directive]:
     """``upstream`` blocks of http or stream by name, which nginx compares in lower case."""
     block = config.level(level)
-    groups = block.find("upstream") if block is not None else []
-    return {group.arguments[0].lower(): group for group in groups if group.arguments}
+    return _groups(block) if block is not None else {}
+
+
+@lru_cache(maxsize=4)
+def _groups(block: Directive) -> Mapping[str, Directive]:
+    return {group.arguments[0].lower(): group for group in block.find("upstream") if group.arguments}
 
 
 def identity_map(config: Config) -> list[Place]:
@@ -221,7 +226,7 @@ def _http_places(config: Config, server: Directive) -> Iterator[Place]:
 
 
 def _place(
-    module: str, server: Directive, around: Directive, target: Directive, family: str, groups: dict[str, Directive]
+    module: str, server: Directive, around: Directive, target: Directive, family: str, groups: Mapping[str, Directive]
 ) -> Place:
     host = target_host(target.arguments[0] if target.arguments else "")
     group = groups.get(host.lower())
@@ -251,10 +256,9 @@ def _settings(block: Directive, family: str) -> dict[str, Setting]:
     node: Directive | None = block
     level = 0
     while node is not None:
-        for child in node.children:
-            if not child.name.startswith(f"{family}_") or child.is_block:
-                continue
-            short = child.name.removeprefix(f"{family}_")
-            settings.setdefault(short, Setting(child.arguments, child.where, level))
+        for name, children in node.named.items():
+            child = next((one for one in children if not one.is_block), None) if name.startswith(f"{family}_") else None
+            if child is not None:
+                settings.setdefault(name.removeprefix(f"{family}_"), Setting(child.arguments, child.where, level))
         node, level = node.parent, level + 1
     return settings

@@ -32,6 +32,8 @@ class Directive:
     parent: "Directive | None" = None
     children: list["Directive"] = field(default_factory=list)
     tokens: tuple[Token, ...] = ()
+    _named: "dict[str, list[Directive]]" = field(default_factory=dict, repr=False)
+    _counted: int = field(default=0, repr=False)
 
     @property
     def is_block(self) -> bool:
@@ -41,12 +43,22 @@ class Directive:
     def where(self) -> str:
         return f"{self.file}:{self.line}"
 
+    @property
+    def named(self) -> "Mapping[str, list[Directive]]":
+        """What is directly inside by name, in order; made anew when there is more inside than the last time."""
+        if self._counted != len(self.children):
+            self._named = {}
+            for child in self.children:
+                self._named.setdefault(child.name, []).append(child)
+            self._counted = len(self.children)
+        return self._named
+
     def find(self, name: str) -> list["Directive"]:
         """Directives of this name directly inside, in order; included files count as inside."""
-        return [child for child in self.children if child.name == name]
+        return list(self.named.get(name, ()))
 
     def first(self, name: str) -> "Directive | None":
-        return next((child for child in self.children if child.name == name), None)
+        return next(iter(self.named.get(name, ())), None)
 
     def walk(self) -> Iterator["Directive"]:
         """Everything below, depth first, in order."""

@@ -1,5 +1,6 @@
 """What a location says about itself, made concrete: its identity's files read, its names without variables."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,7 @@ def read_subject(config: Config, place: Place) -> Subject:
     return Subject(config, place, bare.base, _identity(bare), _name(bare))
 
 
-def groups_of(subject: Subject) -> dict[str, Directive]:
+def groups_of(subject: Subject) -> Mapping[str, Directive]:
     """The upstream groups that its ``proxy_pass`` or the like may name, by name in lower case."""
     return upstream_groups(subject.config, "stream" if subject.place.module == "stream" else "http")
 

@@ -1,61 +1,73 @@
 """Sessions and idle connections are kept by peer: places that have one in common share what they negotiated."""
 
-from collections.abc import Iterator
-from itertools import groupby
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import groupby, islice
 
 from troth.nginx.findings.rule import ERROR, WARNING, Hit, Rule, Subject, at, of_places
 from troth.nginx.map import Place, upstream_groups
 
+# A place is told of so many others that differ from it and from each other: enough to see it, and never all pairs.
+MOST_OTHERS = 3
 
-def _pairs(subject: Subject) -> Iterator[tuple[Place, Place]]:
-    """Every place with every earlier one whose connections or sessions it can take over."""
+
+def _sharing(subject: Subject) -> Iterator[list[Place]]:
+    """Places whose connections or sessions serve each other, in the order of the configuration."""
     ordered = sorted(subject.places, key=lambda place: place.key)
     for _, group in groupby(ordered, key=lambda place: place.key):
         places = [place for place in group if "$" not in place.target]
-        for index, place in enumerate(places):
-            for first in places[:index]:
-                if _shares(place, first, subject):
-                    yield place, first
+        if len(places) > 1 and not _keeps_connections(places[0], subject):
+            places = [place for place in places if place.is_on("ssl_session_reuse", "on")]
+        yield places
 
 
-def _shares(one: Place, two: Place, subject: Subject) -> bool:
-    """Whether a connection or a session of one can serve the other."""
-    if one.is_on("ssl_session_reuse", "on") and two.is_on("ssl_session_reuse", "on"):
-        return True
-    group = upstream_groups(subject.config).get(one.group.lower())
-    keepalive = group.first("keepalive") if group is not None and one.module != "stream" else None
+def _keeps_connections(place: Place, subject: Subject) -> bool:
+    """Whether the upstream's idle connections are for every place that talks to it."""
+    group = upstream_groups(subject.config).get(place.group.lower())
+    keepalive = group.first("keepalive") if group is not None and place.module != "stream" else None
     return keepalive is not None and keepalive.arguments[-1:] != ("local",) and keepalive.arguments[:1] != ("0",)
 
 
+def _differing(subject: Subject, value: Callable[[Place], str | bool | None]) -> Iterator[tuple[Place, Place]]:
+    """Each place with the first ones before it of other values; those without a value are left out."""
+    for places in _sharing(subject):
+        firsts: dict[str | bool, Place] = {}
+        for place in places:
+            ours = value(place)
+            if ours is None:
+                continue
+            others = (other for theirs, other in firsts.items() if theirs != ours)
+            for other in islice(others, MOST_OTHERS):
+                yield place, other
+            firsts.setdefault(ours, place)
+
+
 def _identity(subject: Subject) -> Iterator[Hit]:
-    for place, first in _pairs(subject):
+    for place, first in _differing(subject, lambda one: one.value("ssl_certificate")):
         ours, theirs = place.value("ssl_certificate"), first.value("ssl_certificate")
-        if ours != theirs:
-            what = f"shares its upstream with {first.where}: {ours or 'no certificate'} here, {theirs or 'none'} there"
-            yield Hit(place.where, what, place.family)
+        what = f"shares its upstream with {first.where}: {ours or 'no certificate'} here, {theirs or 'none'} there"
+        yield Hit(place.where, what, place.family)
 
 
 def _verification(subject: Subject) -> Iterator[Hit]:
-    for place, first in _pairs(subject):
-        if place.is_on("ssl_verify") != first.is_on("ssl_verify"):
-            off = first if place.is_on("ssl_verify") else place
-            yield Hit(
-                place.where, f"shares its upstream with {first.where}, and {off.where} does not verify", place.family
-            )
+    for place, first in _differing(subject, lambda one: one.is_on("ssl_verify")):
+        off = first if place.is_on("ssl_verify") else place
+        yield Hit(place.where, f"shares its upstream with {first.where}, and {off.where} does not verify", place.family)
 
 
 def _trust(subject: Subject) -> Iterator[Hit]:
-    for place, first in _pairs(subject):
-        if not place.is_on("ssl_verify") or not first.is_on("ssl_verify"):
-            continue
-        for setting in ("ssl_trusted_certificate", "ssl_crl"):
+    for setting in ("ssl_trusted_certificate", "ssl_crl"):
+        for place, first in _differing(subject, partial(_checked, setting)):
             ours, theirs = place.value(setting), first.value(setting)
-            if ours != theirs:
-                what = f"shares its upstream with {first.where}: {ours or 'no list'} here, {theirs or 'no list'} there"
-                yield at(place, what, setting)
-        if place.name != first.name:
-            what = f"shares its upstream with {first.where}: the name {place.name} is checked here, {first.name} there"
-            yield at(place, what, "ssl_name")
+            what = f"shares its upstream with {first.where}: {ours or 'no list'} here, {theirs or 'no list'} there"
+            yield at(place, what, setting)
+    for place, first in _differing(subject, lambda one: one.name if one.is_on("ssl_verify") else None):
+        what = f"shares its upstream with {first.where}: the name {place.name} is checked here, {first.name} there"
+        yield at(place, what, "ssl_name")
+
+
+def _checked(setting: str, place: Place) -> str | None:
+    return place.value(setting) if place.is_on("ssl_verify") else None
 
 
 def _session_reuse(place: Place, _: Subject) -> Iterator[Hit]:
