@@ -39,3 +39,14 @@ def test_a_life_that_is_too_long_says_where_the_limit_is(account: Account, autho
     said = account.refused(*asked, "--not-after", "8760h")
     assert "hint: ask for another end: --not-after" in said and "troth ca provisioner update" in said
     assert not (account.work / "a.crt").exists()
+
+
+def test_an_authority_whose_password_is_wrong_names_the_file(newcomer: Account) -> None:
+    (newcomer.work / "pw").write_text("right\n")
+    named = ("--name", "A", "--dns", "localhost", "--address", "127.0.0.1:9", "--provisioner", "me")
+    newcomer.good("ca", "init", *named, "--password-file", "pw")
+    said = newcomer.refused("ca", "serve", "--password-file", "text")
+    assert (
+        "intermediate_ca_key cannot be decrypted" in said
+        and "hint: check the file given with --password-file: text" in said
+    )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.accounts import Account
+from tests.cli.accounts import PASSWORD, Account
 from tests.cli.terminals import END_OF_INPUT, INTERRUPT, converse
 
 NAMED = ["ca", "init", "--name", "Typed", "--dns", "localhost", "--address", ":9000", "--provisioner", "me"]
@@ -91,6 +91,16 @@ def test_a_file_is_overwritten_only_after_a_yes(stranger: Account, answers: tupl
     assert contents(stranger.work) == before
     code, shown = converse(stranger, plain, ("overwrite k.pub [y/n]: ", "y"), ("overwrite k.key [y/n]: ", "Yes"))
     assert code == 0 and contents(stranger.work) != before, shown
+
+
+def test_the_password_of_a_provisioner_is_asked_again_when_it_is_wrong(account: Account) -> None:
+    wanted = ["ca", "token", "a.example"]
+    asked = "decrypt the provisioner key: "
+    code, shown = converse(account, wanted, (asked, "wrong"), (asked, PASSWORD))
+    assert code == 0 and shown.count("the password is wrong") == 1 and PASSWORD not in shown, shown
+    code, shown = converse(account, wanted, *[(asked, "wrong")] * 3)
+    assert code == 1 and shown.count("the password is wrong") == 3 and "--provisioner-password-file FILE" in shown
+    assert "eyJ" not in shown, shown
 
 
 def contents(directory: Path) -> dict[str, bytes]:

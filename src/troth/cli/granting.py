@@ -11,6 +11,7 @@ from troth.client.authority import Authority
 from troth.client.provisioners import (
     CertifiedKey,
     Provisioner,
+    ProvisionerError,
     SigningKey,
     certificate_provisioners,
     enrolling,
@@ -21,7 +22,7 @@ from troth.client.tokens import TokenView, read_token
 from troth.client.transport import RefusedError
 from troth.errors import TrothError, UsageError
 from troth.host.files import read_file
-from troth.host.terminal import announce, ask_password, choose
+from troth.host.terminal import MAX_TRIES, announce, ask_password, choose, note
 
 WHICH = "Which provisioner key do you want to use?"
 
@@ -87,10 +88,27 @@ def signing_key(
     if chosen.key_file:
         return _key_of_file(provisioner, chosen)
     encrypted = provisioner.encrypted_key or authority.encrypted_key(provisioner.kid)
-    password = read_password(chosen.password_file, "Please enter the password to decrypt the provisioner key")
-    key = open_key(provisioner, encrypted, password)
+    key = _opened(
+        provisioner, encrypted, chosen.password_file, "Please enter the password to decrypt the provisioner key"
+    )
     announce("CA", authority.url)
     return key
+
+
+def _opened(provisioner: Provisioner, encrypted: str, password_file: str, question: str) -> SigningKey:
+    """The key behind a password; one that a person typed wrong is asked for again."""
+    left = 1 if password_file or not encrypted else MAX_TRIES
+    while True:
+        left -= 1
+        try:
+            return open_key(provisioner, encrypted, read_password(password_file, question) if encrypted else b"")
+        except ProvisionerError as error:
+            if password_file or "the password is wrong" not in error.message:
+                raise
+            if not left:
+                error.hint = "it may be read from a file: --provisioner-password-file FILE"
+                raise
+            note(error.message)
 
 
 def _certified_key(authority: Authority, chosen: Chosen) -> CertifiedKey:
@@ -127,8 +145,8 @@ def _key_of_file(provisioner: Provisioner, chosen: Chosen) -> SigningKey:
     """``--key``: a JWK, plain or as a compact JWE, or a PEM key."""
     data = read_file(Path(chosen.key_file)).strip()
     if data.count(b".") == 4:
-        password = read_password(chosen.password_file, f"Please enter the password to decrypt {chosen.key_file}")
-        return open_key(provisioner, data.decode("ascii", "replace"), password)
+        question = f"Please enter the password to decrypt {chosen.key_file}"
+        return _opened(provisioner, data.decode("ascii", "replace"), chosen.password_file, question)
     return SigningKey(provisioner.name, provisioner.kid, _jwk_of(data, chosen))
 
 

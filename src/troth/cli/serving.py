@@ -14,6 +14,7 @@ from troth.host.files import write_file
 from troth.host.steppath import StepPath, served_base
 from troth.server.state import base_of
 from troth.server.workers import Options, run
+from troth.x509.keys import KeyPasswordError
 
 CREDENTIAL = "ca-password"
 
@@ -40,7 +41,12 @@ def serve(config: str, context: str, password_file: str, workers: int, pidfile: 
         return terminal.ask_password(f"Password of {key}", otherwise="give --password-file")
 
     with _pid_file(pidfile):
-        return run(Options(path.absolute(), base_of(path), password, workers, quiet))
+        try:
+            return run(Options(path.absolute(), base_of(path), password, workers, quiet))
+        except KeyPasswordError as error:
+            file = password_file or credential
+            error.hint = f"check what is in {file}" if file else "try again, or give --password-file FILE"
+            raise
 
 
 def _credential() -> str:
