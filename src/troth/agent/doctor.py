@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from troth.agent.material import look_into_files
@@ -20,7 +21,7 @@ from troth.nginx.diagnosis.situation import SILENT, Handshake, Probed, Situation
 from troth.nginx.diagnosis.symptom import Symptom
 from troth.nginx.findings import examine
 from troth.nginx.findings.rule import Subject, paths_of
-from troth.nginx.map import Place, guards, identity_map
+from troth.nginx.map import Place, guards, identity_map, upstream_groups
 from troth.nginx.selector import listens
 from troth.nginx.target import is_address, parse_target
 from troth.nginx.tree import parse_config
@@ -30,13 +31,46 @@ LOST_ALERT = "client-refused-by-reset"
 _FILES = re.compile(r'"(/[^"]+)"')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Known:
     """The configuration with what is in its files; `refused` is nginx's word where it does not take it."""
 
     nginx: Nginx
     subject: Subject
     refused: str = ""
+
+    def about(self, place: Place) -> dict[str, str]:
+        """What is found at the lines that a place depends on, by rule; the same for places that share an upstream."""
+        key = (place.key, place.group)
+        if key not in self._told:
+            lines = _related(place, self._by_key.get(place.key, []), self.subject)
+            found = sorted(entry for line in lines for entry in self._by_line.get(line, ()))
+            told: dict[str, str] = {}
+            for _, rule, text in found:
+                told.setdefault(rule, text)
+            self._told[key] = told
+        return self._told[key]
+
+    @cached_property
+    def _told(self) -> dict[tuple[tuple[str, str], str], dict[str, str]]:
+        return {}
+
+    @cached_property
+    def _by_key(self) -> dict[tuple[str, str], list[Place]]:
+        found: dict[tuple[str, str], list[Place]] = {}
+        for place in self.subject.places:
+            found.setdefault(place.key, []).append(place)
+        return found
+
+    @cached_property
+    def _by_line(self) -> dict[str, list[tuple[int, str, str]]]:
+        """Rank, rule and text of every finding, by its line."""
+        subject = self.subject
+        found: dict[str, list[tuple[int, str, str]]] = {}
+        every = examine(subject.config, subject.places, subject.capabilities, subject.facts)
+        for rank, one in enumerate(every):
+            found.setdefault(one.where, []).append((rank, one.id, f"{one.where}: {one.what}"))
+        return found
 
 
 def read(nginx: Nginx) -> Known:
@@ -85,10 +119,14 @@ def _alert_of(situation: Situation) -> int | None:
 
 
 def examine_places(known: Known, places: Sequence[Place]) -> Iterator[Diagnosis]:
-    """Call the upstream of each place and say what is wrong there, one cause a place."""
+    """Call the upstream of each place and say what is wrong there, one cause a place; the same call is made once."""
+    made: dict[object, Probed | None] = {}
     for place in places:
         situation = look(Symptom(""), known, place)
-        probed = probe(situation)
+        call = _called_for(place, known.subject)
+        if call not in made:
+            made[call] = probe(situation)
+        probed = made[call]
         if probed is None:
             continue
         situation = replace(situation, probed=probed)
@@ -97,6 +135,13 @@ def examine_places(known: Known, places: Sequence[Place]) -> Iterator[Diagnosis]
             if found is not None:
                 yield found
                 break
+
+
+def _called_for(place: Place, subject: Subject) -> object:
+    """What a place's handshakes depend on."""
+    trust = place.value("ssl_trusted_certificate") if place.is_on("ssl_verify") else None
+    name = place.name if place.is_on("ssl_server_name") else ""
+    return (peer_of(place, Symptom("")), name, trust, _pair(place, subject), place.module == "stream")
 
 
 def look(symptom: Symptom, known: Known | None, place: Place | None) -> Situation:
@@ -110,12 +155,7 @@ def look(symptom: Symptom, known: Known | None, place: Place | None) -> Situatio
     subject = known.subject
     if place is None and symptom.source == REFUSED_CONFIG:
         place = _by_file(symptom, subject)
-    found: dict[str, str] = {}
-    if place is not None and not known.refused:
-        related = _related(place, subject)
-        for one in examine(subject.config, subject.places, subject.capabilities, subject.facts):
-            if one.where in related:
-                found.setdefault(one.id, f"{one.where}: {one.what}")
+    found = known.about(place) if place is not None and not known.refused else {}
     return Situation(clock.now(), place, subject, None, heads, found)
 
 
@@ -129,13 +169,11 @@ def _by_file(symptom: Symptom, subject: Subject) -> Place | None:
     return None
 
 
-def _related(place: Place, subject: Subject) -> set[str]:
+def _related(place: Place, same: Sequence[Place], subject: Subject) -> set[str]:
     """The lines that a place depends on: its own, its settings', and those of places that share its upstream."""
-    same = [one for one in subject.places if one.key == place.key]
     lines = {setting.where for one in same for setting in one.settings.values()} | {one.where for one in same}
-    group = subject.config.http
-    blocks = [b for b in (group.find("upstream") if group else []) if b.arguments[:1] == (place.group,)]
-    return lines | {node.where for block in blocks for node in (block, *block.walk())}
+    block = upstream_groups(subject.config).get(place.group.lower()) if place.group else None
+    return lines | ({node.where for node in (block, *block.walk())} if block is not None else set())
 
 
 def place_of(symptom: Symptom, subject: Subject) -> Place | None:

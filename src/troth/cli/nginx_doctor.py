@@ -6,7 +6,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from troth.nginx.diagnosis.symptom import parse_symptom
 from troth.nginx.map import Place, http_servers, locations
 from troth.nginx.selector import find_stream_server
 
+# Lines of the configuration that are named for one cause.
+MOST_LINES = 3
 _LEVEL = re.compile(r"\[(?:emerg|alert|crit|error|warn|notice|info|debug)\]")
 
 
@@ -61,7 +63,7 @@ def doctor(asked: Asked) -> int:
     if asked.as_json:
         click.echo(json.dumps({"diagnoses": [asdict(one) for one in found]}, indent=2))
     else:
-        click.echo("\n\n".join(_text(one) for one in found) or nothing)
+        click.echo("\n\n".join(_texts(found)) or nothing)
     return 2 if found else 0
 
 
@@ -214,8 +216,19 @@ def _unexplained(text: str) -> Diagnosis:
     return Diagnosis("refused", "nginx refuses the configuration", (text,), "correct the line that it names", 0, True)
 
 
-def _text(one: Diagnosis) -> str:
-    lines = [f"{one.id}{f'  ({one.where})' if one.where else ''}", f"    cause     {one.cause}"]
+def _texts(found: Sequence[Diagnosis]) -> Iterator[str]:
+    """One for each cause with the same evidence and fix, however many places have it."""
+    same: dict[Diagnosis, list[str]] = {}
+    for one in found:
+        same.setdefault(replace(one, where=""), []).append(one.where)
+    for one, lines in same.items():
+        where = ", ".join(line for line in lines[:MOST_LINES] if line)
+        more = f" and {len(lines) - MOST_LINES} more" if len(lines) > MOST_LINES else ""
+        yield _text(one, where + more)
+
+
+def _text(one: Diagnosis, where: str) -> str:
+    lines = [f"{one.id}{f'  ({where})' if where else ''}", f"    cause     {one.cause}"]
     lines += [f"    evidence  {text}" for text in one.evidence]
     lines.append(f"    fix       {one.fix}")
     if one.others:
