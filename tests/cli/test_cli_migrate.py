@@ -3,12 +3,12 @@
 import json
 import os
 import shutil
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.rig import archives
 from tests.rig.authority import Served, founded
 from troth.store.sqlite import open_store
 
@@ -35,8 +35,7 @@ def served(founded_once: Served) -> Iterator[Served]:
 def unpack(served: Served, shape: str) -> None:
     """An archived badger database in the place that ca.json names; its values are random, no record can be read."""
     shutil.rmtree(served.directory / "db")
-    with tarfile.open(ARCHIVES / f"{shape}.tar.xz") as archive:
-        archive.extractall(served.directory, filter="data")
+    archives.unpack(ARCHIVES / f"{shape}.tar.xz", served.directory)
     (served.directory / shape).rename(served.directory / "db")
 
 

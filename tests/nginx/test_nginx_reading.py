@@ -63,7 +63,7 @@ def nginx(request: pytest.FixtureRequest) -> Iterator[Nginx]:
         (directory / "nginx.conf").write_text(frame(directory, f"include {directory}/sites/*;\n"))
         (directory / "sites").mkdir()
         (directory / "sites" / "a").write_text(
-            "# configuration file /nowhere/at/all.conf:\nserver { listen 127.0.0.1:1; }"
+            "# configuration file /nowhere/at/all.conf:\nserver { listen unix:a.sock; }"
         )
         yield Nginx(binary, directory / "nginx.conf", directory)
 
@@ -110,5 +110,5 @@ def test_settings_of_included_files_are_found_and_a_loop_is_refused(nginx: Nginx
 def test_names_that_are_no_utf_8_are_read(nginx: Nginx) -> None:
     name = os.fsencode(nginx.main.parent) + b"/sites/caf\xe9"
     with open(name, "wb") as stream:
-        stream.write(b"server { listen 127.0.0.1:2; server_name caf\xe9; }\n")
+        stream.write(b"server { listen unix:b.sock; server_name caf\xe9; }\n")
     assert os.fsdecode(name) in read_config(nginx).files

@@ -22,6 +22,7 @@ from tests.nginx.test_nginx_findings import found
 from tests.rig.nginx import get, program, programs, short_directory
 from tests.rig.pki import Pki
 from troth.host.nginx import Nginx
+from troth.host.ports import free_ports
 from troth.nginx.findings import RULES
 
 ELSEWHERE = {
@@ -141,6 +142,6 @@ def assert_names_silent(build: str, rule: str, pki: Pki) -> None:
         readable(directory / "tls", mine)
         findings = []
         for cured in (False, True):
-            write(case, nginx, 1, cured=cured)
+            write(case, nginx, free_ports(1)[0], cured=cured)
             findings.append(rule in {finding.id for finding in found(nginx)})
     assert findings == [True, False]

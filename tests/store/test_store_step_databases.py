@@ -7,12 +7,12 @@ import hashlib
 import json
 import random
 import struct
-import tarfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
+from tests.rig import archives
 from troth.store.step import Entry, SourceError
 from troth.store.step.badger import Directory, read_backup
 from troth.store.step.bbolt import Tree
@@ -25,8 +25,7 @@ Records = dict[str, str]
 
 
 def unpacked(name: str, directory: Path) -> Path:
-    with tarfile.open(DATABASES / f"{name}.tar.xz") as archive:
-        archive.extractall(directory, filter="data")
+    archives.unpack(DATABASES / f"{name}.tar.xz", directory)
     return directory / name
 
 
