@@ -137,6 +137,46 @@ def test_a_bound_location_tells_too_and_does_not_tell_twice() -> None:
     assert PROXIED.replace("headers", "told") in stepwise[MAIN].decode().split("location /a")[1]
 
 
+HEADERS = (("X-SSL-Client-Verify", "verify"), ("X-Who", "subject"), ("X-Whose", "issuer"))
+
+
+@pytest.mark.parametrize(
+    ("guard", "text"),
+    [
+        (ASKED, secure(proxied("/a"))),
+        (ASKED, secure(proxied("/a", "proxy_set_header X-A a;"))),
+        (ASKED, secure(proxied("/a"), more="proxy_set_header X-A a;")),
+        (ASKED, "proxy_set_header X-A a;" + secure(proxied("/a"))),
+        (ASKED, secure(proxied("/a"), " location /u { uwsgi_pass a:1; }")),
+        (ClientAuth("app.test", "/tls/the clients.crt", "optional", 4, HEADERS), secure(proxied("/a"))),
+        (ClientAuth("app.test", "/tls/clients.crt", headers=()), secure(proxied("/a"))),
+        (ClientAuth("app.test:443", "/tls/clients.crt"), secure(proxied("/a"))),
+    ],
+)
+def test_a_location_bound_later_by_a_declaration_of_its_own_tells_all_the_same(guard: ClientAuth, text: str) -> None:
+    """Ours are header lines too: the location would no longer inherit those of the server, and believe its clients."""
+    files, wanted = http(text), (Declaration("app.test", "/a", ONE),)
+    config, witnesses = parse_config(files, MAIN), Witnesses("/run/witness", {"one": 20_000})
+    asking = {**files, **make_plan(config, [], [], NEW, DIR, witnesses, [guard]).after()}
+    alone = make_plan(parse_config(asking, MAIN), wanted, [ONE], NEW, DIR, witnesses)
+    stepwise, at_once = {**asking, **alone.after()}, {**files, **plan(files, guard, wanted=wanted).after()}
+    place = stepwise[MAIN].decode().split("location /a")[1].split("}")[0]
+    assert re.search(r"include \S+/client-(told|headers)-\S+-proxy\.conf;", place)
+    assert {name: stepwise[name] for name in at_once if name != MAIN} == {n: at_once[n] for n in at_once if n != MAIN}
+    for guards in ([], [guard]):
+        again = make_plan(parse_config(stepwise, MAIN), wanted, [ONE], NEW, DIR, witnesses, guards)
+        assert again.empty, again.diff()
+
+
+def test_what_was_edited_is_not_guessed_when_a_location_is_bound_later() -> None:
+    files = http(secure(proxied("/a")))
+    asking = {**files, **plan(files).after()}
+    asking[AUTH] = asking[AUTH].replace(b"ssl_verify_client on;", b"ssl_verify_client optional_no_ca;")
+    with pytest.raises(PlanError, match=f"^{AUTH} was edited: ") as refused:
+        make_plan(parse_config(asking, MAIN), [Declaration("app.test", "/a", ONE)], [ONE], NEW, DIR, Witnesses("", {}))
+    assert "--client-auth" in (refused.value.hint or "")
+
+
 @pytest.mark.parametrize(
     "text",
     [

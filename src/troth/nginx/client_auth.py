@@ -8,8 +8,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from troth.nginx.declaration import PlanError
 from troth.nginx.map import GENERATED
 from troth.nginx.render import quote, slug
+from troth.nginx.tree import Directive
 
 MODES = ("on", "optional")
 LEAST_DEPTH = 2
@@ -114,3 +116,41 @@ def render_guard(guard: ClientAuth, lines: Mapping[str, Sequence[str]], copies: 
 def render_headers(lines: Sequence[str]) -> str:
     """What a location with lines of its own pulls in."""
     return GENERATED.decode() + "\n" + "".join(f"{line};\n" for line in lines)
+
+
+def read_guard(server: Directive, include_dir: str) -> ClientAuth | None:
+    """What `render_guard` wrote for a server under an earlier declaration; None where it includes no such file.
+
+    Raises:
+        PlanError: the file was edited, and does not say any more what was declared.
+    """
+    start = f"{include_dir}/client-auth-"
+    file = next(
+        (d.arguments[0] for d in server.find("include") if d.arguments and d.arguments[0].startswith(start)), ""
+    )
+    if not file:
+        return None
+    lines = [d for d in server.children if d.file == file and d.arguments]
+    said = {d.name: d.arguments[0] for d in lines if d.name.startswith("ssl_")}
+    mode, trust, depth = (
+        said.get(f"ssl_{name}", "") for name in ("verify_client", "client_certificate", "verify_depth")
+    )
+    if mode not in MODES or not trust or not depth.isdigit():
+        raise PlanError(
+            f"{file} was edited: it does not say any more how the server at {server.where} asks for certificates",
+            hint="declare it again, as [[client-auth]] in troth.toml or with --client-auth",
+        )
+    name = file.removeprefix(start).removesuffix(".conf")
+    return ClientAuth(name, trust, mode, int(depth), _headers_said(lines))
+
+
+def _headers_said(lines: Sequence[Directive]) -> tuple[tuple[str, str], ...]:
+    """The headers that these lines set, parameters last: they have lost how the name was written."""
+    sources = {value_of(source): source for source in SOURCES}
+    found: dict[str, tuple[str, str]] = {}
+    for line in sorted(lines, key=lambda line: line.name.endswith("_param")):
+        source = sources.get(line.arguments[1]) if len(line.arguments) > 1 else None
+        if source is not None:
+            name = line.arguments[0].removeprefix("HTTP_").replace("_", "-")
+            found.setdefault(name.lower(), (name, source))
+    return tuple(found.values())

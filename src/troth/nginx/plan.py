@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from troth.nginx.binding import bind, label
 from troth.nginx.capabilities import Capabilities
-from troth.nginx.client_auth import MAPS_FILE, ClientAuth
+from troth.nginx.client_auth import MAPS_FILE, ClientAuth, read_guard
 from troth.nginx.declaration import Declaration as Declaration
 from troth.nginx.declaration import PlanError as PlanError
 from troth.nginx.edits import Edit, after_brace, after_line, apply_edits, replacement, unified
@@ -93,8 +93,9 @@ def make_plan(
     found = [(one, find_place(config, one)) for one in declarations]
     _check_once(found)
     declared = {id(location) for _, location in found}
-    guarded = [(one, find_guarded(config, one)) for one in guards]
-    _check_guards(guarded)
+    asked = [(one, find_guarded(config, one)) for one in guards]
+    _check_guards(asked)
+    guarded = [*asked, *_standing([place for _, place in found], [server for _, server in asked], include_dir)]
     names = _names(found, include_dir)
     edits: list[Edit] = []
     notes: list[str] = []
@@ -117,13 +118,13 @@ def make_plan(
         **{f"{include_dir}/{one.file}": render_location(one, include_dir) for one in bindings},
     }
     bound = {id(place) for (_, place), one in zip(found, bindings, strict=True) if one.headers}
-    for guard, server in guarded:
+    for number, (guard, server) in enumerate(guarded):
         made = guard_server(config, guard, server, bound, include_dir)
         edits += made.edits
-        notes += made.notes
+        notes += made.notes if number < len(asked) else ()
         new_files |= made.files
     if guarded:
-        text, more_edits = client_maps(config, guards, include_dir)
+        text, more_edits = client_maps(config, [guard for guard, _ in guarded], include_dir)
         new_files[f"{include_dir}/{MAPS_FILE}"] = text
         edits += more_edits
     for level in LEVELS:
@@ -153,6 +154,18 @@ def _check_guards(guarded: Sequence[tuple[ClientAuth, Directive]]) -> None:
         for other, same in guarded[:number]:
             if server is same or one.name == other.name:
                 raise PlanError(f"servers {other.server!r} and {one.server!r} of client-auth are one and the same")
+
+
+def _standing(
+    places: Sequence[Directive], asked: Sequence[Directive], include_dir: str
+) -> list[tuple[ClientAuth, Directive]]:
+    """Servers of these places, not `asked` now, that ask for certificates under an earlier declaration of ours.
+
+    A location that gets header lines inherits none: without these it would pass on what a client says it is.
+    """
+    around = {id(server): server for place in places if (server := place.enclosing("server")) is not None}
+    others = [server for key, server in around.items() if key not in {id(one) for one in asked}]
+    return [(guard, server) for server in others if (guard := read_guard(server, include_dir)) is not None]
 
 
 def _names(found: Sequence[tuple[Declaration, Directive]], include_dir: str) -> list[str]:
