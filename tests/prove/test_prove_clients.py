@@ -87,6 +87,15 @@ def test_a_location_that_lets_the_client_name_itself_is_found_out(build: str) ->
         assert failed(rows(site)) == {"told-0", "told-1"}, "with underscores it gets past the line"
 
 
+def test_a_header_that_is_emptied_for_another_reason_may_be_sent_elsewhere(build: str) -> None:
+    other = f'location /sub {{ proxy_set_header Accept-Encoding ""; {TO} }}'
+    with asking(build, f"{PLAIN} {other} {UWSGI}") as site:
+        apply(site)
+        found = rows(site)
+        assert set(found) == {*CLIENTS, *(f"told-{number}" for number in range(4))}
+        assert failed(found) == set(), found
+
+
 def test_a_server_that_lets_anybody_in_is_found_out(build: str) -> None:
     with asking(build, f"{ASKS.replace(' on;', ' optional_no_ca;')} {PLAIN}") as site:
         assert failed(rows(site)) == {"client-foreign"}

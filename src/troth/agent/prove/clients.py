@@ -25,8 +25,10 @@ from troth.host.handshake import Call, shake
 from troth.host.nginx import Nginx
 from troth.host.ports import free_ports
 from troth.host.witness import Shown
+from troth.nginx.client_auth import FORBIDDEN
 from troth.nginx.client_headers import SETTERS, lets_underscores_through, spellings
 from troth.nginx.map import Guard, effective_list, location_path
+from troth.nginx.preserve import plain
 from troth.nginx.render import quote
 from troth.nginx.tree import Config, Directive
 from troth.nginx.variables import variables
@@ -85,10 +87,15 @@ def prove_clients(config: Config, guard: Guard, nginx: Nginx, declared: Declared
 
 
 def _told(ways: Sequence[_Way]) -> list[str]:
-    """Every header that a location sets or empties on account of certificates, as HTTP names it."""
-    lines = [line.split(" ")[:2] for way in ways for line in way.lines[:-1]]
-    names = [name.removeprefix("HTTP_") for setter, name in lines if setter in _HEADERS or name.startswith("HTTP_")]
-    return list(dict.fromkeys(name.replace("_", "-").title() for name in names))
+    """Every header that a location sets or empties on account of certificates, as HTTP names it.
+
+    A header that is only emptied and that nobody takes for a certificate's, ``Accept-Encoding`` say, is another matter.
+    """
+    lines = [line.split(" ", 2) for way in ways for line in way.lines[:-1]]
+    lines = [one for one in lines if one[0] in _HEADERS or one[1].startswith("HTTP_")]
+    names = [(name.removeprefix("HTTP_").replace("_", "-").title(), value) for _, name, value in lines]
+    known = {plain(name) for name in FORBIDDEN} | {plain(name) for name, value in names if not value.startswith('""')}
+    return list(dict.fromkeys(name for name, _ in names if plain(name) in known))
 
 
 def _client_rows(guard: Guard, stage: _Stage) -> Iterator[ProofRow]:
