@@ -1,6 +1,6 @@
 """The generated files of http and stream level: this plan's groups and witnesses, and what other declarations left."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.edits import Edit, after_brace, after_line
@@ -12,6 +12,7 @@ from troth.nginx.render import (
     quote,
     render_http,
     render_stream,
+    variable_name,
     without_header,
 )
 from troth.nginx.tree import Config, Directive
@@ -47,10 +48,13 @@ def level_text(
     if block is None or (not here and not shown and file not in config.files):
         return ""
     others = _others(config, block, [one.file for one in here], shown, include_dir)
+    present = config.files.get(file, b"").decode("utf-8", "surrogateescape")
     if level == "stream":
-        return render_stream(here, shown, capabilities, include_dir, witnesses, others=others)
+        return render_stream(here, shown, capabilities, include_dir, witnesses, others=others, present=present)
     set_min = not _sets_min_timeout(config, file)
-    return render_http(here, shown, capabilities, include_dir, witnesses, set_min_timeout=set_min, others=others)
+    return render_http(
+        here, shown, capabilities, include_dir, witnesses, set_min_timeout=set_min, others=others, present=present
+    )
 
 
 def level_edits(config: Config, level: str, file: str) -> list[Edit]:
@@ -95,7 +99,7 @@ def _others(
     shown: Sequence[tuple[Family, Identity]],
     include_dir: str,
 ) -> list[str]:
-    """Groups and witnesses of what was applied under another declaration and is still included."""
+    """Groups, witnesses and variables of what was applied under another declaration and is still included."""
     used = [node for node in block.walk() if node.name == "include" and node.parent is not None]
     left = {
         f"{include_dir}/{name}"
@@ -107,15 +111,39 @@ def _others(
     }
     ours = {f"{include_dir}/{family.identity_file(one.name)}" for family, one in shown}
     identities = {node.arguments[0] for node in used if node.file in left} - ours
+    variables = _variables_in(block, identities) - {
+        f"${variable_name(one.name, what)}" for _, one in shown if one.variable for what in ("certificate", "key")
+    }
     file = f"{include_dir}/{block.name}.conf"
     data = config.files.get(file, b"")
-    kept, position = [], 0
+    kept: list[str] = []
+    position = 0
     for child in (one for one in block.children if one.file == file):
-        belongs = child.name == "upstream" and child.arguments[0] in groups
-        belongs |= child.name == "server" and any(
-            node.name == "include" and node.arguments[0] in identities for node in child.walk()
-        )
-        if belongs:
-            kept.append(without_header(data[position : child.end].decode("utf-8", "surrogateescape")))
+        if _belongs(child, groups, identities, variables):
+            text = data[position : child.end].decode("utf-8", "surrogateescape")
+            # The second map of an identity has no comment of its own, and stays with the first.
+            if child.name == "map" and kept and data[position : child.start].isspace():
+                kept[-1] += text
+            else:
+                kept.append(without_header(text))
         position = child.end
     return kept
+
+
+def _variables_in(block: Directive, files: Collection[str]) -> set[str]:
+    """The variables by which these files name certificates and keys, with their dollar signs."""
+    named = (node.arguments[0] for node in block.walk() if node.file in files and node.arguments)
+    return {argument for argument in named if argument.startswith("$")}
+
+
+def _belongs(
+    child: Directive, groups: Collection[str], identities: Collection[str], variables: Collection[str]
+) -> bool:
+    """Whether it is one of these groups, a witness of these identities' files, or the map of one of these variables."""
+    if child.name == "upstream":
+        return child.arguments[0] in groups
+    if child.name == "map":
+        return child.arguments[-1] in variables
+    return child.name == "server" and any(
+        node.name == "include" and node.arguments[0] in identities for node in child.walk()
+    )

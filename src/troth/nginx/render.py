@@ -27,6 +27,8 @@ VARIABLE_IDLE_SECONDS = 10
 CACHE_VALID_SECONDS = 1
 _UNSAFE = re.compile(r"[^A-Za-z0-9]+")
 _WITNESS_PORT = re.compile(r"listen 127\.0\.0\.1:(\d+);  # witness of (\S+)")
+# What tells the blocks of a generated file from each other.
+_BLOCK_NAME = re.compile(r'^(?:upstream|map "") \S+|# witness of \S+', re.MULTILINE)
 _PLAIN = re.compile(r"^[^\s;{}\"'\\$#]+$")
 
 
@@ -120,11 +122,13 @@ def render_http(
     *,
     set_min_timeout: bool,
     others: Sequence[str] = (),
+    present: str = "",
 ) -> str:
     """The file for http level: upstream groups, and the hidden servers through which the agent asks who nginx is.
 
     `shown` are the identities that get a witness, each by one module; `set_min_timeout` is False when the configuration
-    sets ``keepalive_min_timeout`` itself; `others` are blocks that stay as they are, each as `without_header` gives it.
+    sets ``keepalive_min_timeout`` itself; `others` are blocks that stay as they are, each as `without_header` gives it;
+    `present` is the file as it is, whose blocks keep their places.
     """
     first = ""
     if set_min_timeout and capabilities.keepalive_min_timeout:
@@ -132,7 +136,7 @@ def render_http(
             "\n# A reload closes no client connection that may be carrying a request (nginx 1.27.4).\n"
             f"keepalive_min_timeout {KEEPALIVE_MIN_TIMEOUT_SECONDS}s;\n"
         )
-    return HEADER + first + _level(bindings, shown, capabilities, include_dir, witnesses, others)
+    return HEADER + first + _level(bindings, shown, capabilities, include_dir, witnesses, others, present)
 
 
 def render_stream(
@@ -143,9 +147,10 @@ def render_stream(
     witnesses: Witnesses,
     *,
     others: Sequence[str] = (),
+    present: str = "",
 ) -> str:
     """The file for stream level, as `render_http`."""
-    return HEADER + _level(bindings, shown, capabilities, include_dir, witnesses, others)
+    return HEADER + _level(bindings, shown, capabilities, include_dir, witnesses, others, present)
 
 
 def _level(
@@ -155,6 +160,7 @@ def _level(
     include_dir: str,
     witnesses: Witnesses,
     others: Sequence[str],
+    present: str,
 ) -> str:
     names = dict.fromkeys(one for _, one in shown if one.variable)
     parts = [_variables(one) for one in names]
@@ -165,7 +171,18 @@ def _level(
         if family.witness(one.name) in witnesses.ports
     ]
     parts += [f"\n{block}\n" for block in others]
-    return "".join(parts)
+    return "".join(_in_place(parts, present))
+
+
+def _in_place(parts: Sequence[str], present: str) -> list[str]:
+    """The blocks in the order they have in a file, new ones last: another order in a declaration changes nothing."""
+    places = {found[0]: found.start() for found in _BLOCK_NAME.finditer(present)}
+
+    def place(part: str) -> int:
+        found = _BLOCK_NAME.search(part)
+        return places.get(found[0], len(present)) if found else len(present)
+
+    return sorted(parts, key=place)
 
 
 def without_header(text: str) -> str:
