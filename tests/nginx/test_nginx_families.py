@@ -7,6 +7,7 @@ import pytest
 from tests.nginx.test_nginx_plan import DIR, MAIN, NEW, ONE, TWO, http, location_file, plan, server
 from troth.nginx.capabilities import Capabilities
 from troth.nginx.family import GRPC, STREAM, UWSGI
+from troth.nginx.map import identity_map
 from troth.nginx.plan import Declaration, Plan, PlanError, make_plan
 from troth.nginx.render import Witnesses, witness_ports
 from troth.nginx.tree import parse_config
@@ -201,3 +202,10 @@ def test_names_of_files_and_witnesses_are_no_others() -> None:
     files = [family.identity_file(name) for family in (GRPC, UWSGI, STREAM) for name in names]
     assert len(set(files)) == len(files)
     assert not {f"identity-{name}.conf" for name in names} & set(files)
+
+
+def test_a_server_of_stream_is_told_by_what_it_listens_on() -> None:
+    (place,) = identity_map(parse_config(stream(tcp("127.0.0.1:5432; listen [::1]:5432")), MAIN))
+    assert place.listens == "127.0.0.1:5432 [::1]:5432"
+    (place,) = identity_map(parse_config(http(server(grpc(path="/x"), more="listen 80;")), MAIN))
+    assert place.listens == ""

@@ -9,19 +9,22 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from tests.prove.declared import Site
 from tests.prove.declared import site as declared_site
 from tests.rig.pki import Pki
+from troth.agent.config import Location
 from troth.agent.drift import KINDS
+from troth.agent.drift.locations import View, gone_row
 from troth.agent.drift.wire import Sighting, see, telling
-from troth.agent.drift.world import observe
+from troth.agent.drift.world import World, observe
 from troth.agent.proxy import witnessing
 from troth.errors import TrothError, UsageError
 from troth.host.nginx import Nginx
+from troth.nginx import NginxError
 
 NAME = "location-app_test_one.conf"
 
@@ -472,3 +475,11 @@ def test_of_several_modules_the_one_that_shows_something_else_is_told_of() -> No
     assert telling({"proxy": nothing, "grpc": old}, 7) == Sighting(6, module="grpc")
     assert telling({"proxy": good, "stream": nothing}, 7).text == "stream: not seen: nginx answered 502"
     assert telling({"proxy": old}, 7) == old
+
+
+def test_a_server_of_stream_is_called_so_once(tmp_path: Path) -> None:
+    view = View(cast(World, None), tmp_path, None, {})
+    row = gone_row(Location("", "one", listen="5432"), NginxError("there is no stream server '5432'"), view)
+    assert (row.kind, row.subject) == ("stream", "5432")
+    row = gone_row(Location("/api", "one", "app.test"), NginxError("there is no location '/api'"), view)
+    assert (row.kind, row.subject) == ("location", "app.test /api")

@@ -117,7 +117,10 @@ def _file_json(facts: Facts, path: str) -> dict[str, object]:
 def _text(seen: Inspection) -> str:
     lines = [f"{seen.refused}\nThe map below is read without nginx's word for it.", ""] if seen.refused else []
     for place in seen.places:
-        lines.append(f"{'/'.join(place.servers)} {place.path}".strip() + f"  ->  {place.target}   ({place.where})")
+        lines.append(
+            f"{'/'.join(place.servers)} {place.path or place.listens}".strip()
+            + f"  ->  {place.target}   ({place.where})"
+        )
         shown = place.value("ssl_certificate")
         lines.append(f"    shows    {_named(seen, shown) if shown else 'no client certificate'}")
         trust = place.value("ssl_trusted_certificate") if place.is_on("ssl_verify") else ""

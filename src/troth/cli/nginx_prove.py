@@ -52,11 +52,10 @@ class Proven:
     def to_json(self) -> dict[str, Any]:
         place = self.place
         rows = [asdict(row) for row in self.rows]
-        listen = [d.arguments[0] for d in place.node.find("listen") if d.arguments] if place.module == "stream" else []
         return {
             "module": place.module,
             "servers": place.servers,
-            "location": place.path or " ".join(listen),
+            "location": place.path or place.listens,
             "where": place.where,
             "upstream": place.target,
             "rows": rows,

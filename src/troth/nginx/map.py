@@ -85,6 +85,12 @@ class Place:
         """What sessions and idle connections are kept by: places that have it in common share them."""
         return (self.module, self.group or target_host(self.target))
 
+    @property
+    def listens(self) -> str:
+        """What a server of stream listens on, as written; empty for a location."""
+        lines = self.node.find("listen") if self.module == "stream" else []
+        return " ".join(d.arguments[0] for d in lines if d.arguments)
+
     def is_on(self, name: str, default: str = "off") -> bool:
         return self.value(name, default) == "on"
 

@@ -50,13 +50,14 @@ class Included:
     node: Directive
 
     @property
-    def place(self) -> str:
+    def place(self) -> tuple[str, str]:
+        """Kind and subject of its row."""
         around = self.node.parent
         if around is not None and around.name == "server":
-            return f"stream {next((d.arguments[0] for d in around.find('listen') if d.arguments), '')}".strip()
+            return "stream", next((d.arguments[0] for d in around.find("listen") if d.arguments), "")
         server = self.node.enclosing("server")
         path = location_path(around) if around is not None and around.name == "location" else ""
-        return f"{'/'.join(server_names(server)) if server is not None else ''} {path}".strip()
+        return "location", f"{'/'.join(server_names(server)) if server is not None else ''} {path}".strip()
 
 
 def included(view: View) -> list[Included]:
@@ -76,7 +77,7 @@ def own_name(location: Location) -> str:
 
 def gone_row(location: Location, why: NginxError, view: View) -> Row:
     """A declared location that cannot be planned: it does not exist, is not the only one, or has lost our line."""
-    row = (_kind(location), location.label, _declared(location))
+    row = (*_named(location), _declared(location))
     file = view.location_file(location, own_name(location))
     if file.exists() and "there is no " not in why.message:
         return _without_line(row, file, why.message)
@@ -100,7 +101,7 @@ def location_row(location: Location, name: str, view: View, sighting: Sighting, 
         sighting: whom its identity's witness saw.
         shared: whether another declared location includes the same file.
     """
-    row = (_kind(location), location.label, _declared(location))
+    row = (*_named(location), _declared(location))
     if shared and name != own_name(location):
         other = view.location_file(location, name)
         return _without_line(
@@ -130,8 +131,9 @@ def location_row(location: Location, name: str, view: View, sighting: Sighting, 
     return Row(*row, where, "as on disk" if view.world.since is not None else NOTHING, sighting.text)
 
 
-def _kind(location: Location) -> str:
-    return "stream" if location.listen else "location"
+def _named(location: Location) -> tuple[str, str]:
+    """Kind and subject of its row."""
+    return ("stream", location.listen) if location.listen else ("location", location.label)
 
 
 def _declared(location: Location) -> str:
@@ -151,4 +153,4 @@ def undeclared_rows(view: View, declared: set[str]) -> Iterator[Row]:
         what = f"{one.node.where} still shows an identity by troth's file, and nothing declares it there"
         step = f"declare it again, or take the change back: {view.steps['changes']}, then troth nginx undo ID"
         where = view.world.place(one.node.where)
-        yield Row("location", one.place, "not declared", where, loaded, NOTHING, "undeclared", what, step)
+        yield Row(*one.place, "not declared", where, loaded, NOTHING, "undeclared", what, step)

@@ -67,7 +67,7 @@ def see(
     if not ports:
         return Sighting(why="no witness is declared in nginx")
     if not witness_dir.is_dir():
-        return Sighting(why=f"{witness_dir} does not exist, which the agent makes")
+        return Sighting(why=f"no agent has run: {witness_dir} does not exist")
     seen = {module: _ask(name, port, witness_dir, anchors) for module, port in ports.items()}
     return telling(seen, expected)
 
