@@ -107,7 +107,11 @@ def test_workers_end_with_their_supervisor_however_that_ends(tmp_path: Path) -> 
         served.start("--workers", "2", "--quiet")
         process = served.process
         assert process is not None
-        workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        # The first one answers before the second one is there.
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        until = time.monotonic() + 20
+        while len(workers := children.read_text().split()) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
         assert len(workers) == 2
         process.kill()
         process.wait(20)
