@@ -9,6 +9,7 @@ import pytest
 from troth.host.files import FileError, write_file
 from troth.host.permissions import (
     ACCESS_LIST,
+    KEPT_SECRET,
     Permissions,
     PermissionsError,
     check_permitted,
@@ -34,6 +35,18 @@ def test_owner_and_mode_are_set_and_kept(tmp_path: Path) -> None:
     assert state(path) == (0o640, 12, 35)
     write_file(path, b"4", wanted=Permissions(mode=0o600))
     assert state(path) == (0o600, 12, 35)
+
+
+def test_rights_of_everybody_are_not_kept_for_a_private_key(tmp_path: Path) -> None:
+    path = tmp_path / "a.key"
+    path.write_bytes(b"old")
+    for before, after in ((0o666, 0o660), (0o644, 0o640), (0o640, 0o640), (0o607, 0o600)):
+        path.chmod(before)
+        write_file(path, b"a key", wanted=KEPT_SECRET)
+        assert path.stat().st_mode & 0o777 == after
+    path.chmod(0o644)
+    write_file(path, b"a certificate")
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 @ROOT
@@ -71,6 +84,9 @@ def test_an_access_list_is_kept(tmp_path: Path) -> None:
     before = os.getxattr(path, ACCESS_LIST)
     write_file(path, b"new")
     assert os.getxattr(path, ACCESS_LIST) == before
+    path.chmod(0o644)
+    write_file(path, b"a key", wanted=KEPT_SECRET)
+    assert path.stat().st_mode & 0o777 == 0o640 and len(os.getxattr(path, ACCESS_LIST)) == len(before)
 
 
 def test_what_cannot_be_given_is_refused_before_and_at_the_write(tmp_path: Path) -> None:
@@ -114,4 +130,4 @@ def test_what_is_no_mode_and_nobody(arguments: tuple[str, str, str], reason: str
 def test_a_private_key_is_not_opened_to_everybody() -> None:
     with pytest.raises(PermissionsError, match="opens a private key to everybody"):
         parse_permissions("644", secret=True)
-    assert parse_permissions("640", secret=True) == Permissions(0o640)
+    assert parse_permissions("640", secret=True) == Permissions(0o640, secret=True)

@@ -70,7 +70,7 @@ def certificate(subject: str, crt_file: str, key_file: str, token: str, force: b
     if Path(crt_file).parent.is_dir():
         complete(crt_file, key_file)
     permissions = permissions_of(given)
-    may_write(crt_file, key_file, force=force, wanted=permissions[0])
+    may_write(crt_file, key_file, force=force, wanted=permissions[0], secret=key_file)
     if given["k8ssa_token_path"]:
         token = token or read_file(Path(given["k8ssa_token_path"]), limit=64 * 1024).decode("ascii", "replace").strip()
     issue = _with_token if token else _with_acme if given["acme_url"] else _with_provisioner

@@ -1,7 +1,7 @@
 """``troth ca rekey``: the same names, a new key; once, when due, or for ever."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,10 +63,13 @@ def rekey(crt_file: str, key_file: str, force: bool, **given: Any) -> None:
         hint = f"get a new one: troth ca certificate SUBJECT {crt_file} {key_file}"
         raise UsageError(f"certificate {crt_file} has expired and cannot be rekeyed", hint=hint)
     outs = given["out_cert"] or crt_file, given["out_key"] or key_file
+    if outs[1] == key_file:  # a service may read the key by the rights that it has now
+        permissions = permissions[0], replace(permissions[1], secret=False)
 
     def begin() -> Rekeying:
         authority = trust.chosen_authority(given)
-        may_write(*outs, force=force or given["daemon"], wanted=permissions[0])
+        secret = outs[1] if permissions[1].secret else ""
+        may_write(*outs, force=force or given["daemon"], wanted=permissions[0], secret=secret)
         return Rekeying(authority, (crt_file, key_file), outs, password, permissions, given)
 
     once_or_for_ever(begin, pair, given, "rekey")

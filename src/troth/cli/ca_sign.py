@@ -17,12 +17,13 @@ EXAMPLES = """
 troth ca sign internal.csr internal.crt
 troth ca sign internal.csr internal.crt --token $TOKEN
 troth ca sign internal.csr internal.crt --not-after 8h --provisioner admin --provisioner-password-file pw
+openssl req -new -key internal.key -subj /CN=internal | troth ca sign - internal.crt
 troth ca sign internal.csr internal.crt --provisioner acme --webroot /var/www/html
 """
 
 
 @flags.command("sign", EXAMPLES)
-@click.argument("csr_file")
+@click.argument("csr_file", metavar="CSR_FILE|-")
 @click.argument("crt_file")
 @flags.TOKEN
 @flags.PROVISIONER
@@ -38,15 +39,16 @@ troth ca sign internal.csr internal.crt --provisioner acme --webroot /var/www/ht
 @flags.FORCE
 @foreign.ENROLMENT
 def sign(csr_file: str, crt_file: str, token: str, force: bool, **given: Any) -> None:
-    """Get a certificate for the request in CSR_FILE and write the chain to CRT_FILE, 0600."""
+    """Get a certificate for the request in CSR_FILE (``-``: stdin) and write the chain to CRT_FILE, 0600."""
     from troth.cli.outputs import may_write, permissions_of
+    from troth.cli.sources import named, read_input
     from troth.client.transport import NotAnAuthorityError
-    from troth.host.files import read_file, write_file
+    from troth.host.files import write_file
     from troth.host.terminal import announce
     from troth.x509.keys import spki_of
     from troth.x509.requests import check_possession, parse_request
 
-    request = parse_request(read_file(Path(csr_file)), csr_file)
+    request = parse_request(read_input(csr_file), named(csr_file))
     check_possession(request)
     wanted, _ = permissions_of(given)
     may_write(crt_file, force=force, wanted=wanted)

@@ -74,7 +74,7 @@ def create(subject: str, crt_file: str, key_file: str, **given: Any) -> None:
     else:
         text = _certificate(subject, given, key, now).encode()
     private = key if isinstance(key, PrivateKey) and key_file else None
-    may_write(crt_file, *([key_file] if private else []), force=given["force"])
+    may_write(crt_file, *([key_file] if private else []), force=given["force"], secret=key_file)
     if private is not None:
         password = new_password(given["password_file"], given["no_password"], given["insecure"], key_file)
         write_pair(Path(crt_file), text, Path(key_file), private_key_to_pem(private, password))
@@ -93,8 +93,6 @@ def _check(given: Mapping[str, Any], crt_file: str, key_file: str) -> None:
     check_no_password(given["no_password"], given["insecure"])
     if not key_file and not given["key"]:
         raise UsageError("KEY_FILE is missing: expected where to write the new key, or --key")
-    if crt_file == key_file:
-        raise UsageError("CRT_FILE and KEY_FILE are the same file")
     profile = given["profile"]
     if profile and given["template"]:
         raise UsageError("--profile and --template cannot be used together")

@@ -28,11 +28,12 @@ def bundle(crt_file: str, ca_file: str, bundle_file: str, force: bool, **given: 
     from pathlib import Path
 
     from troth.cli.outputs import file_permissions, may_write
-    from troth.host.files import read_file, write_file
+    from troth.cli.sources import named, read_input
+    from troth.host.files import write_file
     from troth.host.terminal import note
     from troth.x509.pem import bundle_to_pem, parse_certificates
 
-    firsts = [parse_certificates(read_file(Path(path)), path)[0] for path in (crt_file, ca_file)]
+    firsts = [parse_certificates(read_input(path), named(path))[0] for path in (crt_file, ca_file)]
     wanted = file_permissions(given)
     may_write(bundle_file, force=force, wanted=wanted)
     write_file(Path(bundle_file), bundle_to_pem(firsts).encode(), wanted=wanted)
@@ -40,7 +41,7 @@ def bundle(crt_file: str, ca_file: str, bundle_file: str, force: bool, **given: 
 
 
 @flags.command("key", KEY)
-@click.argument("crt_file")
+@click.argument("crt_file", metavar="CRT_FILE|-")
 @click.option("--out", "--output-file", "out", metavar="FILE", default="", help="Write here instead of to stdout.")
 @flags.FILE_PERMISSIONS
 @flags.FORCE
@@ -49,13 +50,11 @@ def key(crt_file: str, out: str, force: bool, **given: str) -> None:
 
     A private key is printed decrypted.
     """
-    from pathlib import Path
-
     from troth.cli.outputs import file_permissions, may_write, put
-    from troth.host.files import read_file
+    from troth.cli.sources import named, read_input
     from troth.host.terminal import note
 
-    text = _key_text(read_file(Path(crt_file)), crt_file)
+    text = _key_text(read_input(crt_file), named(crt_file))
     wanted = file_permissions(given, secret="PRIVATE KEY" in text)
     if out:
         may_write(out, force=force, wanted=wanted)
@@ -103,7 +102,7 @@ def _public_der(data: bytes, path: str) -> bytes:
 
 
 @flags.command("format", FORMAT)
-@click.argument("crt_file")
+@click.argument("crt_file", metavar="[CRT_FILE|-]", default="-")
 @click.option("--out", metavar="FILE", default="", help="Write here instead of to stdout.")
 @flags.FILE_PERMISSIONS
 @flags.FORCE
@@ -113,12 +112,13 @@ def reformat(crt_file: str, out: str, force: bool, **given: str) -> None:
     from pathlib import Path
 
     from troth.cli.outputs import file_permissions, may_write
-    from troth.host.files import read_file, write_file
+    from troth.cli.sources import named, read_input
+    from troth.host.files import write_file
     from troth.host.terminal import note
 
-    text, left_out = _other_form(read_file(Path(crt_file)), crt_file)
+    text, left_out = _other_form(read_input(crt_file), named(crt_file))
     if left_out:
-        note(f"Only the first block of {crt_file} is converted; {left_out} more left out.")
+        note(f"Only the first block of {named(crt_file)} is converted; {left_out} more left out.")
     if not out:
         sys.stdout.buffer.write(text)
         return

@@ -54,6 +54,11 @@ def p12(
     from troth.host.terminal import note
     from troth.x509.pem import parse_certificates
 
+    if legacy and no_password:
+        hint = "take a password that everybody may know: --password-file FILE"
+        raise UsageError(
+            "--legacy cannot be used with --no-password: what is not encrypted has no algorithm", hint=hint
+        )
     if crt_path and not key_path:
         raise UsageError("KEY_PATH is missing: a certificate is packaged with its key")
     if not crt_path and not authorities:
@@ -68,18 +73,16 @@ def p12(
 
 
 def _pair(crt_path: str, key_path: str) -> tuple[list[Any], Any]:
-    from pathlib import Path
-
     from troth.cli.key_secrets import read_private_key
+    from troth.cli.sources import named, read_input
     from troth.errors import UsageError
-    from troth.host.files import read_file
     from troth.x509.keys import key_matches
     from troth.x509.pem import parse_certificates
 
-    chain = parse_certificates(read_file(Path(crt_path)), crt_path)
+    chain = parse_certificates(read_input(crt_path), named(crt_path))
     key = read_private_key(key_path, "")
     if not key_matches(chain[0], key):
-        raise UsageError(f"key {key_path} does not belong to certificate {crt_path}")
+        raise UsageError(f"key {key_path} does not belong to certificate {named(crt_path)}")
     return chain, key
 
 

@@ -16,7 +16,7 @@ LEAF, INTERMEDIATE, CSR = "leaf", "intermediate-ca", "csr"
 
 
 @flags.command("sign", EXAMPLES)
-@click.argument("csr_file")
+@click.argument("csr_file", metavar="CSR_FILE|-")
 @click.argument("crt_file")
 @click.argument("key_file")
 @click.option("--profile", metavar="NAME", default="", help="leaf (default), intermediate-ca or csr (as requested).")
@@ -33,20 +33,18 @@ def sign(csr_file: str, crt_file: str, key_file: str, **given: Any) -> None:
 
     Leaves live 24 hours, authorities ten years; durations count from now.
     """
-    from pathlib import Path
-
     from troth.ca.handmade import DAY, TEN_YEARS, certify, requested_data
     from troth.ca.profile import check_key
     from troth.cli.founding import new_serial
     from troth.cli.handmaking import described, read_issuer, validity
+    from troth.cli.sources import named, read_input
     from troth.host import clock
-    from troth.host.files import read_file
     from troth.x509.pem import bundle_to_pem
     from troth.x509.requests import check_possession, parse_request
 
     template = _template(given["profile"], given["template"])
     now = clock.now()
-    request = parse_request(read_file(Path(csr_file)), csr_file)
+    request = parse_request(read_input(csr_file), named(csr_file))
     key = check_key(check_possession(request))
     files = read_issuer(crt_file, key_file, given["password_file"], "--password-file", now)
     data = requested_data(request, key, omit_common_name=given["omit_cn_san"])

@@ -54,20 +54,19 @@ def create(public_file: str, private_file: str, **given: Any) -> None:
     from troth.cli.outputs import may_write
     from troth.errors import UsageError
     from troth.host.files import write_file
+    from troth.host.permissions import KEPT_SECRET
     from troth.host.terminal import note
 
-    if public_file == private_file:
-        raise UsageError("PUBLIC_FILE and PRIVATE_FILE are the same file")
     if given["use"] != "sig":
         raise UsageError(f"--use {given['use']!r} is not supported: expected sig")
     check_no_password(given["no_password"], given["insecure"])
     jwk = _made(given)
     _check_algorithm(jwk)
     private = is_private(jwk)
-    may_write(public_file, *([private_file] if private else []), force=given["force"])
+    may_write(public_file, *([private_file] if private else []), force=given["force"], secret=private_file)
     if private:
         password = new_password(given["password_file"], given["no_password"], given["insecure"], private_file)
-        write_file(Path(private_file), private_jwk_text(jwk, password).encode())
+        write_file(Path(private_file), private_jwk_text(jwk, password).encode(), wanted=KEPT_SECRET)
     write_file(Path(public_file), json.dumps(public_jwk(jwk), indent=2).encode())
     note(f"Your public key has been saved in {public_file}.")
     if private:

@@ -44,13 +44,11 @@ def keypair(
     """Make a key pair: the public key in PUB_FILE, the private one in PRIV_FILE, both PEM and 0600."""
     from troth.cli.key_secrets import check_no_password, given_password, new_password
     from troth.cli.outputs import may_write
-    from troth.errors import UsageError
     from troth.host.files import read_file, write_file
+    from troth.host.permissions import KEPT_SECRET
     from troth.host.terminal import note
     from troth.x509.keys import PrivateKey, generate_key, private_key_to_pem, public_pem
 
-    if pub_file == priv_file:
-        raise UsageError("PUB_FILE and PRIV_FILE are the same file")
     check_no_password(no_password, insecure)
     if from_jwk:
         from troth.ca.key_forms import from_jwk as native
@@ -66,9 +64,9 @@ def keypair(
         key = read
     else:
         key = generate_key(kty, curve, size)
-    may_write(pub_file, priv_file, force=force)
+    may_write(pub_file, priv_file, force=force, secret=priv_file)
     password = new_password(password_file, no_password, insecure, priv_file)
-    write_file(Path(priv_file), private_key_to_pem(key, password))
+    write_file(Path(priv_file), private_key_to_pem(key, password), wanted=KEPT_SECRET)
     write_file(Path(pub_file), public_pem(key.public_key()).encode())
     note(f"Your public key has been saved in {pub_file}.")
     note(f"Your private key has been saved in {priv_file}.")
@@ -94,6 +92,7 @@ def change_pass(
     from troth.cli.key_secrets import check_no_password, chosen_password, given_password
     from troth.cli.outputs import may_write
     from troth.host.files import read_file, write_file
+    from troth.host.permissions import KEPT, KEPT_SECRET
     from troth.host.terminal import note
 
     check_no_password(no_password, insecure)
@@ -108,8 +107,9 @@ def change_pass(
         question = f"Please enter the password to encrypt {out or key_file}"
         return chosen_password(new_password_file, question, flag="--new-password-file")
 
-    may_write(out or key_file, force=force)
-    write_file(Path(out or key_file), _rewritten(data, key_file, old, new))
+    wanted = KEPT_SECRET if out and out != key_file else KEPT  # in place it keeps the rights that it has
+    may_write(out or key_file, force=force, wanted=wanted)
+    write_file(Path(out or key_file), _rewritten(data, key_file, old, new), wanted=wanted)
     note(f"Your key has been saved in {out or key_file}.")
 
 

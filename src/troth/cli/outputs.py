@@ -7,8 +7,9 @@ from typing import Any
 
 from troth.errors import UsageError
 from troth.host.files import follow, write_file
-from troth.host.permissions import KEPT, Permissions, check_permitted, parse_permissions
-from troth.host.terminal import confirm
+from troth.host.permissions import KEPT, OTHERS, Permissions, check_permitted, parse_permissions
+from troth.host.streams import holds_data, is_stream
+from troth.host.terminal import confirm, note
 
 
 def permissions_of(given: Mapping[str, Any]) -> tuple[Permissions, Permissions]:
@@ -33,8 +34,14 @@ def file_permissions(given: Mapping[str, Any], *, secret: bool = False) -> Permi
     return parse_permissions(given["mode"], given["owner"], given["group"], secret=secret)
 
 
-def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT) -> None:
+def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT, secret: str = "") -> None:
     """Check that files can be written, with the owner that is wanted, and ask before overwriting any.
+
+    Args:
+        paths: what will be written; devices, pipes and descriptors are written into and not asked about.
+        force: whether it was said already that files may be overwritten.
+        wanted: of all files.
+        secret: which of the paths gets a private key, where `wanted` does not say so of the only one.
 
     Raises:
         PermissionsError: they cannot be given to that owner.
@@ -44,6 +51,9 @@ def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT) -> No
     """
     targets: dict[Path, Path] = {}
     for path in map(Path, paths):
+        if is_stream(path):
+            _may_pour(path, force=force)
+            continue
         target = follow(path)
         directory = target.absolute().parent
         other = targets.setdefault(directory.resolve() / target.name, path)
@@ -56,10 +66,23 @@ def may_write(*paths: str | Path, force: bool, wanted: Permissions = KEPT) -> No
         if not os.access(directory, os.W_OK | os.X_OK):
             raise UsageError(f"cannot write {path}: directory {directory} is not writable")
         check_permitted(wanted, directory)
-        if target.exists() and not force:
-            question = f"Would you like to overwrite {path}"
-            if not confirm(question, otherwise="run it again with --force to overwrite"):
-                raise UsageError(f"file {path} exists and is kept")
+        if target.exists():
+            _may_replace(path, force=force)
+            if (wanted.secret or str(path) == secret) and target.stat().st_mode & OTHERS:
+                note(f"everybody has rights to {path}: they are taken away, as it gets a private key")
+
+
+def _may_pour(path: Path, *, force: bool) -> None:
+    if not os.access(path, os.W_OK):
+        raise UsageError(f"cannot write {path}: expected a device or pipe that you may write to")
+    if holds_data(path):
+        _may_replace(path, force=force)
+
+
+def _may_replace(path: Path, *, force: bool) -> None:
+    question = f"Would you like to overwrite {path}"
+    if not force and not confirm(question, otherwise="run it again with --force to overwrite"):
+        raise UsageError(f"file {path} exists and is kept")
 
 
 def put(text: str, path: str, wanted: Permissions = KEPT) -> None:

@@ -12,7 +12,7 @@ from troth.x509.pem import parse_certificates
 
 
 def read_source(source: str) -> bytes:
-    """The bytes of a file, or of stdin for ``-``.
+    """The bytes of what may be looked at: see `read_input`.
 
     Raises:
         FileError: it cannot be read.
@@ -24,12 +24,26 @@ def read_source(source: str) -> bytes:
             f"cannot look at {source}: {scheme} shows no certificate, expected a file, or one of {', '.join(PORTS)}",
             hint=f"troth certificate inspect https://{rest}",
         )
-    if source != "-":
-        return read_file(Path(source))
+    return read_input(source)
+
+
+def read_input(path: str) -> bytes:
+    """The bytes of a file, or of stdin for ``-``.
+
+    Raises:
+        FileError: it cannot be read.
+    """
+    if path != "-":
+        return read_file(Path(path))
     data = sys.stdin.buffer.read(MAX_READ_BYTES + 1)
     if len(data) > MAX_READ_BYTES:
         raise FileError(f"stdin is larger than {MAX_READ_BYTES} bytes")
     return data
+
+
+def named(path: str) -> str:
+    """What messages call an input."""
+    return "stdin" if path == "-" else path
 
 
 def certificates_of(source: str, roots: str, server_name: str, insecure: bool) -> list[x509.Certificate]:
@@ -39,7 +53,7 @@ def certificates_of(source: str, roots: str, server_name: str, insecure: bool) -
         FileError, X509Error, HandshakeError: see each.
     """
     if not is_url(source):
-        return parse_certificates(read_source(source), "stdin" if source == "-" else source)
+        return parse_certificates(read_source(source), named(source))
     trusted = read_roots(roots) if roots else None
     return presented_chain(parse_server(source), server_name=server_name, roots=trusted, verify=not insecure)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from troth.host import HostError, permissions
 from troth.host.permissions import KEPT, Permissions
+from troth.host.streams import is_stream, write_stream
 
 MAX_READ_BYTES = 16 * 1024 * 1024
 LOCK_POLL_SECONDS = 0.02
@@ -93,7 +94,7 @@ def write_file(path: Path, data: bytes, mode: int = 0o600, wanted: Permissions =
     """Replace a file whole: readers see the old bytes or the new ones, never a part.
 
     Args:
-        path: the file; a symlink is followed.
+        path: the file; a symlink is followed, and what is no regular file is written into.
         data: all of it.
         mode: of a new file; an existing one keeps its mode and owner.
         wanted: mode and owner that were asked for, which count in either case.
@@ -101,6 +102,9 @@ def write_file(path: Path, data: bytes, mode: int = 0o600, wanted: Permissions =
     Raises:
         FileError: it cannot be written; the old content stays.
     """
+    if is_stream(path):
+        pour(path, data)
+        return
     staged = stage_file(path, data, mode, wanted)
     try:
         commit_file(staged, path)
@@ -108,6 +112,18 @@ def write_file(path: Path, data: bytes, mode: int = 0o600, wanted: Permissions =
         with contextlib.suppress(OSError):
             staged.unlink()
         raise
+
+
+def pour(path: Path, data: bytes) -> None:
+    """Write into a device, a pipe or an open descriptor.
+
+    Raises:
+        FileError: it cannot be written.
+    """
+    try:
+        write_stream(path, data)
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {reason(error)}") from error
 
 
 def make_directory(path: Path, mode: int = 0o700) -> None:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from troth.host.files import FileError, commit_file, follow, locked, read_file, stage_file, sync_directory, write_file
-from troth.host.permissions import KEPT, Permissions
+from troth.host.permissions import KEPT, KEPT_SECRET, Permissions
+from troth.host.streams import is_stream
 
 Checkpoint = Callable[[str], None]
 _MAX_JOURNAL_BYTES = 64 * 1024
@@ -45,10 +46,12 @@ def write_pair(
     key_path: Path,
     key: bytes,
     *,
-    permissions: tuple[Permissions, Permissions] = (KEPT, KEPT),
+    permissions: tuple[Permissions, Permissions] = (KEPT, KEPT_SECRET),
     checkpoint: Checkpoint = _nothing,
 ) -> None:
     """Replace a certificate and its key; new files are 0600, existing ones keep mode and owner, symlinks are followed.
+
+    Where one of them is a device, a pipe or a descriptor there is no pair to keep together: each is written by itself.
 
     Args:
         certificate_path: where the chain goes.
@@ -61,6 +64,10 @@ def write_pair(
     Raises:
         FileError: a file cannot be written; both old files are still in place.
     """
+    if is_stream(certificate_path) or is_stream(key_path):
+        write_file(key_path, key, wanted=permissions[1])
+        write_file(certificate_path, certificate, wanted=permissions[0])
+        return
     if follow(certificate_path).absolute() == follow(key_path).absolute():
         raise FileError(f"certificate and key are the same file: {certificate_path}")
     with locked(certificate_path):
@@ -127,6 +134,8 @@ def finish_interrupted(certificate_path: Path, key_path: Path) -> bool:
     Raises:
         FileError: the journal names other files, or the new files are no longer there.
     """
+    if is_stream(certificate_path) or is_stream(key_path):
+        return False
     if not follow(certificate_path).parent.is_dir() or not _leftovers(certificate_path, key_path):
         return False
     with locked(certificate_path):

@@ -29,11 +29,13 @@ class Permissions:
         mode: permission bits.
         user: numeric id of the owner.
         group: numeric id of the group.
+        secret: it holds a private key: rights of everybody are not kept from the file that it replaces.
     """
 
     mode: int | None = None
     user: int | None = None
     group: int | None = None
+    secret: bool = False
 
     @property
     def gives_away(self) -> bool:
@@ -42,6 +44,7 @@ class Permissions:
 
 
 KEPT = Permissions()
+KEPT_SECRET = Permissions(secret=True)
 
 
 def parse_permissions(mode: str = "", owner: str = "", group: str = "", *, secret: bool = False) -> Permissions:
@@ -56,7 +59,7 @@ def parse_permissions(mode: str = "", owner: str = "", group: str = "", *, secre
     Raises:
         PermissionsError: one of them is not usable; the message names it.
     """
-    return Permissions(_mode(mode, secret=secret), _user(owner), _group(group))
+    return Permissions(_mode(mode, secret=secret), _user(owner), _group(group), secret)
 
 
 def _mode(text: str, *, secret: bool) -> int | None:
@@ -111,10 +114,12 @@ def apply(descriptor: int, wanted: Permissions, mode: int, replaced: Path | None
     # Rights of a group that could not be kept are not another group's.
     if not _keep_owner(descriptor, wanted, before) and wanted.mode is None:
         bits &= ~GROUP | (bits & OTHERS) << 3
-    os.fchmod(descriptor, bits)
+    os.fchmod(descriptor, bits & ~OTHERS if wanted.secret else bits)
     if wanted.mode is None:
         with contextlib.suppress(OSError):  # most files have none, some file systems know none
             os.setxattr(descriptor, ACCESS_LIST, os.getxattr(replaced, ACCESS_LIST))
+    if wanted.secret:  # the list has an entry for others too
+        os.fchmod(descriptor, os.fstat(descriptor).st_mode & 0o7777 & ~OTHERS)
 
 
 def _keep_owner(descriptor: int, wanted: Permissions, before: os.stat_result) -> bool:
