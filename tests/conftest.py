@@ -6,10 +6,14 @@ the same examples in every run, so that what fails a change is the change; ``mak
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+
+# What `make programs` builds is found however pytest was started.
+os.environ["PATH"] = f"{Path(__file__).parents[1] / 'build' / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
 settings.register_profile("same", derandomize=True)
 settings.register_profile("others")

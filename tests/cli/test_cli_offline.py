@@ -49,6 +49,29 @@ def test_a_token_made_offline_says_what_the_official_one_says(owner: Account, se
     assert mine == other
 
 
+def test_the_provisioner_and_the_intermediate_may_have_passwords_of_their_own(tmp_path: Path) -> None:
+    """As step's own example of ``ca certificate --offline`` has it."""
+    owner = Account(tmp_path)
+    (tmp_path / "ca.pw").write_text("first\n")
+    (tmp_path / "who.pw").write_text("second\n")
+    who, its = ("--provisioner-password-file", "who.pw"), ("--password-file", "ca.pw")
+    names = ("--name", "A", "--dns", "localhost", "--address", "127.0.0.1:9443", "--provisioner", "admin")
+    owner.good("ca", "init", *names, *its, *who)
+    owner.good("ca", "certificate", "a.example", "a.crt", "a.key", "--offline", *who, *its)
+    variables = {"STEP_PASSWORD_FILE": "ca.pw", "STEP_PROVISIONER_PASSWORD_FILE": "who.pw"}
+    owner.good("ca", "certificate", "b.example", "b.crt", "b.key", "--offline", **variables)
+    (tmp_path / "r.csr").write_text(request_to_pem(create_request(generate_key(), "r.example", ["r.example"])))
+    owner.good("ca", "sign", "r.csr", "r.crt", "--offline", *who, *its)
+    assert owner.good("ca", "token", "c.example", "--offline", *who, *its).out
+    assert owner.good("ca", "token", "c.example", "--offline", *who).out
+    owner.good("ca", "revoke", "123", "--offline", *who, *its)
+    files = ("c.example", "c.crt", "c.key", "--offline")
+    assert "the password is wrong" in owner.refused("ca", "certificate", *files, *its)
+    assert "--password-file does not open it" in owner.refused("ca", "certificate", *files, *who)
+    swapped = ("--provisioner-password-file", "ca.pw", "--password-file", "who.pw")
+    assert "the password is wrong" in owner.refused("ca", "certificate", *files, *swapped)
+
+
 def test_a_token_made_offline_is_good_at_the_running_authority(owner: Account, served: Served) -> None:
     # step-ca and troth refuse tokens of before their start.
     served.start()

@@ -54,7 +54,7 @@ def _by_certificate(cert: str, key_file: str, why: dict[str, Any], given: dict[s
     from troth.cli import trust
     from troth.cli.owned import read_pair
 
-    pair = read_pair(cert, key_file, given["password_file"])
+    pair = read_pair(cert, key_file, given["password_file"] or given["provisioner_password_file"])
     authority = trust.chosen_authority(given)
     authority.revoke(pair.leaf.serial_number, certificate=pair.presented, **why)
     return pair.leaf.serial_number
@@ -88,11 +88,11 @@ def _by_token(serial: int, why: dict[str, Any], given: dict[str, Any]) -> int:
 
 
 def _own_token(authority: "Authority", serial: int, given: dict[str, Any]) -> str:
-    from troth.cli.granting import Chosen, signing_key
+    from troth.cli.granting import Chosen, password_file, signing_key
     from troth.client.enroll import root_fingerprint
     from troth.client.tokens import revoke_audience, sign_token, validity
     from troth.host.clock import now
 
-    key = signing_key(authority, Chosen(given["provisioner"], given["kid"], given["password_file"]))
+    key = signing_key(authority, Chosen(given["provisioner"], given["kid"], password_file(given)))
     claims = {"sha": root_fingerprint(authority.roots)}
     return sign_token(key, revoke_audience(authority.url), str(serial), validity(now()), claims)

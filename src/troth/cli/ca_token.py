@@ -143,11 +143,12 @@ def _confirmation(fingerprint: str, file: str) -> str:
 
 def _renewal(given: dict[str, Any], span: "Validity") -> str:
     from troth.cli import trust
+    from troth.cli.granting import password_file
     from troth.cli.owned import read_pair
     from troth.client.tokens import renewal_token
     from troth.errors import UsageError
 
     if not given["x5c_cert"] or not given["x5c_key"]:
         raise UsageError("--renew needs --x5c-cert and --x5c-key: expected the certificate to renew and its key")
-    pair = read_pair(given["x5c_cert"], given["x5c_key"], given["password_file"])
+    pair = read_pair(given["x5c_cert"], given["x5c_key"], password_file(given))
     return renewal_token(pair.key, pair.chain, trust.required_url(given["ca_url"]), span, "/1.0/renew")

@@ -76,10 +76,16 @@ PROVISIONER = all_of(
     click.option("--provisioner", "--issuer", "provisioner", metavar="NAME", default="", help="Use this provisioner."),
     click.option("--kid", metavar="ID", default="", help="Use the provisioner whose key has this id."),
     click.option(
-        *("--provisioner-password-file", "--password-file", "password_file"),
+        "--provisioner-password-file",
         metavar="FILE",
         default="",
         help="File with the password of the provisioner's key.",
+    ),
+    click.option(
+        "--password-file",
+        metavar="FILE",
+        default="",
+        help="The same; with --offline, that of the intermediate's key where the two differ.",
     ),
 )
 X5C_CERT = click.option("--x5c-cert", metavar="FILE", default="", help="Sign the token with this certificate's key.")

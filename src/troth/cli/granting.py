@@ -42,7 +42,13 @@ class Chosen:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> "Chosen":
         """From a command's flags, those of them that it has."""
-        return cls(**{field.name: given[field.name] for field in fields(cls) if given.get(field.name)})
+        found = {field.name: given[field.name] for field in fields(cls) if given.get(field.name)}
+        return cls(**{**found, "password_file": password_file(given)})
+
+
+def password_file(given: Mapping[str, Any]) -> str:
+    """The file with the password of the key that signs the token; ``--password-file`` where nothing else says."""
+    return str(given.get("provisioner_password_file") or given.get("password_file") or "")
 
 
 def read_password(path: str, question: str) -> bytes:

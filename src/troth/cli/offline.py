@@ -46,7 +46,7 @@ class OfflineAuthority(Authority):
     """
 
     config: Path = Path()
-    password_file: str = ""
+    password_files: tuple[str, ...] = ()
 
     def provisioners(self) -> list[dict[str, Any]]:
         return [member.public() for member in _read(self.config).provisioners.members]
@@ -91,9 +91,9 @@ class OfflineAuthority(Authority):
         return dict(json.loads(answer) if isinstance(answer, bytes) else answer)
 
     def _password(self, key: str) -> bytes:
-        """That of the provisioner's key where it opens the intermediate's too, as after ``ca init``; else asked for."""
-        if self.password_file:
-            secret = read_password(self.password_file, key)
+        """``--password-file``, or the provisioner's where it opens the intermediate's key too; else asked for."""
+        for file in self.password_files:
+            secret = read_password(file, key)
             with contextlib.suppress(KeyPasswordError):
                 parse_private_key(read_file(Path(key)), secret, key)
                 return secret
@@ -124,7 +124,12 @@ def offline_authority(given: Mapping[str, Any]) -> OfflineAuthority:
     base = base_of(path)
     roots = [one for name in configuration.roots for one in parse_certificates(read_file(base / name), name)]
     address = Address(configuration.names[0], configuration.port)
-    return OfflineAuthority(address, bundle_to_pem(roots), config=path, password_file=given["password_file"])
+    return OfflineAuthority(address, bundle_to_pem(roots), config=path, password_files=_password_files(given))
+
+
+def _password_files(given: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the intermediate's password may be; after ``init`` it is the provisioner's too unless two were given."""
+    return tuple(given[name] for name in ("password_file", "provisioner_password_file") if given.get(name))
 
 
 def _read(path: Path) -> Configuration:
