@@ -147,6 +147,26 @@ TOKENS: dict[str, Change] = {
     "no fingerprint of the root": Change(201, {"sha": None}),
     "no names": Change(201, {"sans": None}),
     "empty names": Change(201, {"sans": []}),
+    "names that are no list": Change(401, {"sans": NAME}),
+    "names that are false": Change(401, {"sans": False}),
+    "names that are an object": Change(401, {"sans": {}}),
+    "a name that is a number": Change(401, {"sans": [NAME, 1]}),
+    "a name that is null": Change(201, {"sans": [NAME, None]}),
+    "a number as id": Change(401, {"jti": 5}),
+    "an object as id": Change(401, {"jti": {}}),
+    "a list as id": Change(401, {"jti": []}),
+    "a number as subject": Change(401, {"sub": 5}),
+    "a number as issuer": Change(401, {"iss": 5}),
+    "a number as audience": Change(401, {"aud": 5}),
+    "a number among audiences": Change(401, {"aud": [f"{HOST}/1.0/sign", 5]}),
+    "a number as email": Change(401, {"email": 5}),
+    "a number as nonce": Change(401, {"nonce": 5}),
+    "a number as step": Change(401, {"step": 5}),
+    "a number as confirmation": Change(401, {"cnf": 5}),
+    "a text as end": Change(401, {"exp": "tomorrow"}),
+    "true as start": Change(401, {"nbf": True}),
+    "a chain that is no chain": Change(401, header={"x5c": ["abc"]}),
+    "a chain that is a text": Change(401, header={"x5c": "abc"}),
     "other port": Change(201, {"aud": f"{HOST}:1/1.0/sign"}),
     "no port": Change(201, {"aud": f"{HOST}/1.0/sign"}),
     "path without version": Change(201, {"aud": f"{HOST}/sign"}),
@@ -196,6 +216,8 @@ STRICTER = {
     "good for a year": 401,
     "no time at all": 401,
     "renewal: good for a year": 401,
+    # "Nothing is read two ways": step-ca takes null for an empty name.
+    "a name that is null": 401,
     # "A renewal token that is not right is answered with 401": it is no failure of the server.
     "renewal: audience of signing": 401,
     "renewal: no audience": 401,
@@ -309,6 +331,27 @@ def test_a_renewal_token_is_good_once_and_its_scheme_is_exact(authority: Program
     text = renewal(authority, holder, Change(201))
     assert renew(authority, text, "bearer") == 400
     assert renew(authority, text) == 201 and renew(authority, text) == 401
+
+
+def test_two_renewal_tokens_that_say_the_same_are_two(authority: Program, holder: Holder) -> None:
+    """The official program writes no id: two of its renewals within a second differ in the signature alone."""
+    one = renewal(authority, holder, Change(201))
+    two = material.jws(holder.key, material.header_of(one), material.claims_of(one))
+    assert one != two and one.rpartition(".")[0] == two.rpartition(".")[0]
+    assert [renew(authority, text) for text in (one, two, one, two)] == [201, 201, 401, 401]
+
+
+def test_a_token_whose_signature_is_spelled_otherwise_is_the_same_but_at_step_ca(
+    authority: Program, holder: Holder
+) -> None:
+    """Whoever sees a token can write down the other signature of the pair (r, s), (r, order - s)."""
+    text = renewal(authority, holder, Change(201))
+    signed, _, signature = text.rpartition(".")
+    raw = material.unb64(signature)
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    twin = raw[:32] + (order - int.from_bytes(raw[32:])).to_bytes(32)
+    assert renew(authority, text) == 201
+    assert renew(authority, f"{signed}.{material.b64(twin)}") == (401 if authority.kind == "troth" else 201)
 
 
 # Requests

@@ -1,10 +1,12 @@
 """One-time tokens (RFC 7519 over RFC 7515): read unverified to find the provisioner, then checked against it."""
 
+import base64
+import binascii
 import hashlib
 import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from joserfc import jws
 from joserfc.errors import JoseError, SecurityWarning
@@ -12,6 +14,8 @@ from joserfc.util import urlsafe_b64decode
 
 from troth.ca import UnauthorizedError
 from troth.ca.strict_json import read_object
+from troth.x509 import X509Error
+from troth.x509.pem import parse_certificate_der
 
 LEEWAY = timedelta(seconds=60)
 MAX_LIFETIME = timedelta(hours=1)
@@ -23,6 +27,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", SecurityWarning)  # "EdDSA" is what step's clients write
     _ALGORITHMS = {name: _REGISTRY.get_alg(name) for name in ALGORITHMS}
 _PLAIN_HEADERS = frozenset({"alg", "kid", "typ"})
+_TEXTS = ("iss", "sub", "jti", "email", "nonce")
+# The orders of the groups (SEC 2 §2.4): (r, s) and (r, order - s) are both signatures of whoever made one of them.
+_ORDERS = {
+    "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "ES384": int("F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16),
+    "ES512": int("1FF" + "F" * 63 + "A51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409", 16),
+}
 
 
 class Token(NamedTuple):
@@ -44,13 +55,23 @@ class Token(NamedTuple):
 
     @property
     def identifier(self) -> str:
-        """What makes it single-use: its ``jti``, else a hash of what is signed."""
+        """What makes it single-use: its ``jti``, else its `digest`."""
         return self.text_claim("jti") or self.digest
 
     @property
     def digest(self) -> str:
-        """As `token_digest`."""
-        return token_digest(self.text)
+        """The SHA-256 of header, claims and signature, in hex.
+
+        A signature counts in one spelling: others can rewrite it so that it still holds (base64 has spare bits, an
+        ECDSA signature has a twin).
+        """
+        signature = urlsafe_b64decode(self.parsed.segments["signature"])
+        order = _ORDERS.get(str(self.header.get("alg")))
+        if order is not None:
+            half = len(signature) // 2
+            second = int.from_bytes(signature[half:])
+            signature = signature[:half] + min(second, order - second).to_bytes(half + 1, signed=True)
+        return hashlib.sha256(self.text.rpartition(".")[0].encode() + b"." + signature).hexdigest()
 
     def text_claim(self, name: str) -> str:
         value = self.claims.get(name)
@@ -73,14 +94,6 @@ class Token(NamedTuple):
             raise UnauthorizedError(f"token claim {name} is not a time") from error
 
 
-def token_digest(text: str) -> str:
-    """The SHA-256 of header and claims, in hex; not of the signature, which others can rewrite so that it still holds.
-
-    (An ECDSA signature has a twin, and its base64 has spare bits.)
-    """
-    return hashlib.sha256(text.rpartition(".")[0].encode()).hexdigest()
-
-
 def parse_token(text: str) -> Token:
     """Split and decode a compact JWS without believing it; blanks and line ends are left out, as step-ca does.
 
@@ -95,15 +108,57 @@ def parse_token(text: str) -> Token:
         header = read_object(urlsafe_b64decode(parsed.segments["header"]))
     except (JoseError, ValueError, RecursionError) as error:
         raise UnauthorizedError("token is not a compact JWS") from error
+    _check_chain(header.get("x5c"))
     if "crit" in header:  # RFC 7515 §4.1.11: what must be understood, and we understand none
         raise UnauthorizedError("token header demands extensions (crit)")
     try:
         claims = read_object(parsed.payload)
     except ValueError as error:
         raise UnauthorizedError(f"token claims cannot be read: {error}") from error
+    _check_types(claims)
     audience = claims.get("aud")
     values = audience if isinstance(audience, list) else [audience]
     return Token(text, header, claims, parsed, tuple(item for item in values if isinstance(item, str)))
+
+
+def _check_chain(value: object) -> None:
+    """``x5c`` (RFC 7515 §4.1.6) is a chain of certificates also where nobody asks for it.
+
+    Raises:
+        UnauthorizedError: it is something else.
+    """
+    if value is None:
+        return
+    if not _is_list_of_texts(value):
+        raise UnauthorizedError("token header x5c is not a list of certificates")
+    try:
+        for one in value:
+            parse_certificate_der(base64.b64decode(one, validate=True), "certificate in token header x5c")
+    except (binascii.Error, X509Error) as error:
+        raise UnauthorizedError("token header x5c has a certificate that cannot be read") from error
+
+
+def _check_types(claims: Mapping[str, Any]) -> None:
+    """A claim of another type than its own is not passed over: somebody meant something by it.
+
+    Raises:
+        UnauthorizedError: there is one.
+    """
+    for name in _TEXTS:
+        if not isinstance(claims.get(name), str | None):
+            raise UnauthorizedError(f"token claim {name} is not a text")
+    audience, names = claims.get("aud"), claims.get("sans")
+    if not (isinstance(audience, str | None) or _is_list_of_texts(audience)):
+        raise UnauthorizedError("token claim aud is not a text or a list of texts")
+    if not (names is None or _is_list_of_texts(names)):
+        raise UnauthorizedError("token claim sans is not a list of texts")
+    for name in ("step", "cnf"):
+        if not isinstance(claims.get(name), dict | None):
+            raise UnauthorizedError(f"token claim {name} is not an object")
+
+
+def _is_list_of_texts(value: object) -> TypeGuard[list[str]]:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
 
 def verify_signature(token: Token, key: Any) -> None:

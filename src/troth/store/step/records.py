@@ -11,7 +11,8 @@ from typing import Any
 
 from cryptography import x509
 
-from troth.ca.tokens import token_digest
+from troth.ca import UnauthorizedError
+from troth.ca.tokens import parse_token
 from troth.store.records import IssuedCertificate, PublishedList, Revocation, SpentToken
 from troth.store.step import Entry
 
@@ -150,8 +151,12 @@ def _spend(found: Found, entry: Entry, now: datetime) -> None:
 def _token_id(entry: Entry) -> str:
     """What the token will be known by to us: a token without an id was recorded under the hash of its whole text."""
     key = entry.key.decode()
-    whole = key == hashlib.sha256(entry.value).hexdigest()
-    return token_digest(entry.value.decode("ascii", "replace")) if whole else key
+    if key != hashlib.sha256(entry.value).hexdigest():
+        return key
+    try:
+        return parse_token(entry.value.decode("ascii", "replace")).digest
+    except UnauthorizedError:  # and it will not be accepted either
+        return key
 
 
 def _end(token: bytes) -> datetime | None:
