@@ -149,3 +149,26 @@ def test_a_running_authority_takes_a_policy_over_on_sighup(served: Served) -> No
         assert sign(served, "a.inside.example")[0] == 201
     finally:
         served.stop()
+
+
+def test_what_ca_json_says_besides_is_shown_and_said(served: Served) -> None:
+    """Both are enforced: a name that this one allows may still be refused by that one."""
+    before = served.configuration.read_text()
+    raw = json.loads(before)
+    own = {"x509": {"allow": {"dns": ["*.example.com"]}}}
+    served.configuration.write_text(json.dumps({**raw, "authority": {**raw["authority"], "policy": own}}))
+    try:
+        viewed = run(served, "policy", "authority", "view")
+        assert json.loads(viewed.stdout) == own and "This is authority.policy of" in viewed.stderr
+        changed = run(served, "policy", "authority", "x509", "allow", "dns", "more.example.org")
+        both = "both are enforced, and a name needs both to allow it"
+        assert (
+            json.loads(changed.stdout) == {"x509": {"allow": {"dns": ["more.example.org"]}}} and both in changed.stderr
+        )
+        assert both in run(served, "policy", "authority", "view").stderr
+        for_one = ("provisioner", "x509", "allow", "dns", "a.b", "--provisioner", "admin")
+        assert both not in run(served, "policy", *for_one).stderr
+        removed = run(served, "policy", "authority", "remove")
+        assert "authority.policy of" in removed.stderr and "stays in force" in removed.stderr
+    finally:
+        served.configuration.write_text(before)

@@ -25,6 +25,7 @@ FOREIGN = flags.all_of(
         for name in ("context", "eab-key-id", "eab-key-reference", "password-file")
     ),
 )
+BOTH = "ca.json has an authority.policy of its own: both are enforced, and a name needs both to allow it."
 NAMES = {
     "cn": ("common names", "COMMON_NAME", '"My CA User"'),
     "dns": ("DNS names; *.DOMAIN is every name one label below", "DOMAIN", '"*.example.com"'),
@@ -84,9 +85,10 @@ def _view_command(level: str) -> click.Command:
 
         path = configuration.ca_config(ca_config)
         found = policy_of(_read(path.with_name(FILE)), _of(level, provisioner, path))
-        print(_shown(found) if found else MISSING)
-        if level == "authority" and (_read(path).get("authority") or {}).get("policy"):
-            note("ca.json has an authority.policy of its own, which is enforced besides.")
+        besides = _policy_of_ca_json(level, path)
+        print(_shown(found or besides) if found or besides else MISSING)
+        if besides:
+            note(BOTH if found else f"This is authority.policy of {path}; these commands edit {FILE} beside it.")
 
     whose = " --provisioner admin" if level == "provisioner" else ""
     return flags.command("view", f"troth ca policy {level} view{whose}")(flags.all_of(*_common(level))(run))
@@ -119,6 +121,7 @@ def _edit(
     from troth.ca.policy_editing import checked_settings, policy_of
     from troth.ca.settings import FILE
     from troth.cli import configuration
+    from troth.host.terminal import note
 
     beside = configuration.ca_config(ca_config)
     path = beside.with_name(FILE)
@@ -126,6 +129,14 @@ def _edit(
     configuration.edit(path, lambda raw: change(raw, of), checked_settings, absent="{}", like=beside)
     if known:
         print(_shown(policy_of(_read(path), of) or {}))
+    if _policy_of_ca_json(level, beside):
+        note(BOTH if known else f"authority.policy of {beside} stays in force: remove it there.")
+
+
+def _policy_of_ca_json(level: str, path: Path) -> "Mapping[str, Any]":
+    """What step keeps in ca.json itself: the authority's own; a person wrote it there, and no command edits it."""
+    found = (_read(path).get("authority") or {}).get("policy") if level == "authority" else None
+    return found if isinstance(found, dict) else {}
 
 
 def _of(level: str, provisioner: str, ca_config: Path, *, known: bool = True) -> str:
