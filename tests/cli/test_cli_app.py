@@ -45,6 +45,30 @@ def source_path() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "src")}
 
 
+def spoken(words: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    code = app.run(words)
+    said = capsys.readouterr()
+    return code, said.out + said.err
+
+
+@pytest.mark.parametrize("words", ["help", "help ca", "help ca health", "ca help health", "help ca provisioner add"])
+def test_help_may_come_first_as_with_step(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    plain = [word for word in words.split() if word != "help"]
+    assert spoken(words.split(), capsys) == spoken([*plain, "--help"], capsys)
+    assert spoken(plain, capsys)[1] != "" and spoken(words.split(), capsys)[0] == 0
+
+
+def test_help_for_what_is_no_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    code, said = spoken(["help", "nonsense"], capsys)
+    assert code == 3 and "nonsense" in said
+    assert spoken(["certificate", "fingerprint", "help"], capsys)[1].startswith("error: cannot read help")
+
+
+@pytest.mark.parametrize("flag", ["--version", "-v"])
+def test_the_version_is_a_flag_too(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert spoken([flag], capsys) == spoken(["version"], capsys)
+
+
 def test_the_stored_help_is_what_the_commands_say() -> None:
     stored = {path.name: path.read_text() for path in Path(help_texts.TEXTS).glob("*.txt")}
     assert stored == reference.help_files(), "run: python -m troth.cli.reference"

@@ -23,6 +23,7 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command; the result is its exit code."""
     try:
+        arguments = help_texts.step_spelling(arguments)
         text = None if COMPLETING in os.environ else help_texts.find(arguments)
         if text is not None:
             print(text, end="")

@@ -13,6 +13,19 @@ FLAGS = ("--help", "-h")
 TEXTS = os.path.join(os.path.dirname(__file__), "helptexts")  # noqa: PTH118, PTH120 - pathlib costs milliseconds
 
 
+def step_spelling(arguments: list[str]) -> list[str]:
+    """``--version``, and ``help`` before the command it is about, as step takes them, in our own spelling."""
+    if arguments in (["--version"], ["-v"]):
+        return ["version"]
+    for place, word in enumerate(arguments):
+        before = " ".join(arguments[:place])
+        if before not in COMMANDS or (word != "help" and word not in COMMANDS[before]):
+            break
+        if word == "help":
+            return [*arguments[:place], *arguments[place + 1 :], "--help"]
+    return arguments
+
+
 def find(arguments: list[str]) -> str | None:
     """The help that these arguments ask for, or None when they ask for something else or for what is not stored."""
     words: list[str] = []
@@ -21,7 +34,7 @@ def find(arguments: list[str]) -> str | None:
         words.append(rest.pop(0))
     group = " ".join(words)
     if group in COMMANDS:
-        asked = not rest or rest[0] in FLAGS or (rest == ["help"])
+        asked = not rest or rest[0] in FLAGS
         return group_help(group) if asked else None
     before_end = rest[: rest.index("--")] if "--" in rest else rest
     return _stored(words) if any(flag in before_end for flag in FLAGS) else None
