@@ -1,5 +1,6 @@
 """Section 7: provisioners as the authority lists them."""
 
+import base64
 import contextlib
 import json
 from collections.abc import Callable
@@ -44,12 +45,13 @@ def _listed(own: Side) -> dict[str, dict[str, Any]]:
 @operation("7", "ca provisioner add of every kind that needs no service abroad, served after it")
 def add_kinds(side: Side) -> None:
     own = copied(side)
-    side.run("crypto", "keypair", "k.pub", "k.key", "--no-password", "--insecure")
+    self_signed = ("--profile", "self-signed", "--subtle", "--no-password", "--insecure")
+    side.run("certificate", "create", "kube", "k.crt", "k.key", *self_signed)
     (own.work / "pw").write_text("another password")
     _edit(own, "add", "builds", "--create", "--password-file", "pw", "--x509-max-dur", "72h")
     _edit(own, "add", "fleet", "--type", "X5C", "--x5c-roots", str(own.root))
     _edit(own, "add", "acme", "--type", "ACME", "--challenge", "http-01", "--force-cn")
-    _edit(own, "add", "kube", "--type", "K8SSA", "--public-key", "k.pub")
+    _edit(own, "add", "kube", "--type", "K8SSA", "--public-key", "k.crt")
     _edit(own, "add", "ssh", "--type", "SSHPOP")
     _edit(own, "add", "cloud", "--type", "AWS", "--aws-account", "123456789", "--instance-age", "1h")
     with contextlib.closing(IdentityProvider()) as provider:
@@ -59,6 +61,8 @@ def add_kinds(side: Side) -> None:
             found = _listed(own)
             kinds = " ".join(one["type"] for one in found.values())
             assert kinds == "JWK JWK X5C ACME K8SSA SSHPOP AWS OIDC", kinds
+            key = base64.b64decode(found["kube"]["publicKeys"]).decode()
+            assert key.strip() == side.run("certificate", "key", "k.crt").out.strip()
             assert found["acme"]["challenges"] == ["http-01"] and found["acme"]["forceCN"] is True
             assert found["staff"]["domains"] == ["example.com"] and found["cloud"]["accounts"] == ["123456789"]
             keys = ("--provisioner", "builds", "--provisioner-password-file", "pw")

@@ -29,7 +29,7 @@ HELP = {
     "scope": "OIDC: scope to ask the provider for; repeatable.",
     "auth-param": "OIDC: parameter for the provider's authorization request; repeatable.",
     "x5c-roots": "X5C: PEM file with the roots that certificates must chain to.",
-    "public-key": "JWK: the public key. K8SSA: PEM file with the cluster's public keys.",
+    "public-key": "JWK: the public key. K8SSA: PEM file with the cluster's public keys or certificates.",
     "force-cn": "ACME, SCEP: always set a common name.",
     "require-eab": "ACME: demand external account binding.",
     "challenge": "ACME: challenge to offer (http-01, dns-01, tls-alpn-01, device-attest-01); repeatable. SCEP: secret.",
@@ -143,16 +143,13 @@ def read_files(values: Mapping[str, Any], kind: str) -> dict[str, Any]:
 
 def _checked(flag: str, path: str) -> str:
     from troth.x509.chains import may_sign_certificates
-    from troth.x509.keys import parse_public_key, public_pem
+    from troth.x509.keys import parse_public_keys, public_pem
     from troth.x509.names import common_name
-    from troth.x509.pem import parse_blocks, parse_certificates, to_pem
+    from troth.x509.pem import parse_certificates, to_pem
 
     data = read_file(Path(path))
     if flag == "public-key":
-        keys = [public_pem(parse_public_key(block.text, path)) for block in parse_blocks(data)]
-        if not keys:
-            raise UsageError(f"{path} contains no public key: expected PEM PUBLIC KEY blocks")
-        return "".join(keys)
+        return "".join(map(public_pem, parse_public_keys(data, path)))
     if flag in ("x5c-roots", "attestation-roots"):
         certificates = parse_certificates(data, path)
         for certificate in certificates:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509 import Certificate, CertificateSigningRequest, SubjectKeyIdentifier
 
 from troth.x509 import X509Error
+from troth.x509.pem import parse_blocks, parse_certificates
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
@@ -126,6 +127,26 @@ def parse_public_key(data: bytes, what: str = "key") -> PublicKey:
     if not isinstance(key, PublicKey):
         raise KeyMaterialError(f"{what} is of an unsupported kind: expected EC, RSA or Ed25519")
     return key
+
+
+def parse_public_keys(data: bytes, what: str = "input") -> list[PublicKey]:
+    """The public keys of a PEM file, each bare or in a certificate; at least one.
+
+    Raises:
+        X509Error: there is none, or one cannot be read.
+    """
+    found = []
+    for block in parse_blocks(data):
+        if block.label == "CERTIFICATE":
+            key = parse_certificates(block.text, what)[0].public_key()
+            if not isinstance(key, PublicKey):
+                raise KeyMaterialError(f"{what} has a key of an unsupported kind: expected EC, RSA or Ed25519")
+            found.append(key)
+        else:
+            found.append(parse_public_key(block.text, what))
+    if not found:
+        raise KeyMaterialError(f"{what} contains no public key: expected PEM PUBLIC KEY or CERTIFICATE blocks")
+    return found
 
 
 def public_pem(key: PublicKey) -> str:

@@ -17,8 +17,7 @@ from troth.ca.claims import Claims
 from troth.ca.provisioners.base import Grant, Naming, Provisioner
 from troth.ca.tokens import MAX_LIFETIME, Token, check_moment, verify_signature
 from troth.x509 import X509Error
-from troth.x509.keys import PublicKey, parse_public_key
-from troth.x509.pem import der_to_pem, parse_blocks
+from troth.x509.keys import PublicKey, parse_public_keys
 
 ISSUER = "kubernetes/serviceaccount"
 
@@ -35,13 +34,9 @@ class K8sSAProvisioner(Provisioner):
     def _public_keys(self) -> list[PublicKey]:
         data = self.pem("publicKeys")
         try:
-            blocks = [der_to_pem(block.der, block.label).encode() for block in parse_blocks(data) if block.der]
-            keys = [parse_public_key(block, "publicKeys") for block in blocks]
+            return parse_public_keys(data, "publicKeys")
         except (X509Error, JoseError, ValueError) as error:
             raise ConfigurationError(f"provisioner {self.name}: publicKeys cannot be read: {error}") from error
-        if not keys:
-            raise ConfigurationError(f"provisioner {self.name}: publicKeys has no PEM public key")
-        return keys
 
     @property
     def identifier(self) -> str:
