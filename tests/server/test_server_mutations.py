@@ -8,6 +8,8 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import http.client
+import ipaddress
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -408,6 +410,35 @@ def test_a_request_with_one_thing_changed(authority: Program, name: str) -> None
         assert material.names_of(leaf) == {NAME, ADDRESS}
         with pytest.raises(x509.ExtensionNotFound):
             leaf.extensions.get_extension_for_class(x509.BasicConstraints)
+
+
+@pytest.mark.parametrize("claimed", ["10.0.0.7", "::ffff:10.0.0.7"])
+def test_an_ipv4_address_in_the_form_of_ipv6_is_the_ipv4_address(authority: Program, claimed: str) -> None:
+    address = x509.IPAddress(ipaddress.IPv6Address("::ffff:10.0.0.7"))
+    csr = material.pem(request(KEY, NAME, (*dns(NAME), address)))
+    names = Change(201, {"sans": [NAME, claimed]})
+    for text in (csr, material.pem(request(KEY))):
+        status, answer = sign(authority, token(authority, names, "mapped"), text)
+        assert status == 201, answer
+        leaf = parse_certificates(answer["crt"].encode())[0]
+        found = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert found.get_values_for_type(x509.IPAddress) == [ipaddress.IPv4Address("10.0.0.7")]
+
+
+@pytest.mark.parametrize("path", ["/health", "/version", "/roots", "/1.0/intermediates", "/provisioners", "/sign"])
+def test_answers_are_written_without_blanks(authority: Program, path: str) -> None:
+    """Scripts look for what step-ca writes: ``"status":"ok"``."""
+    body = None
+    if path == "/sign":
+        text = token(authority, Change(201), "blanks")
+        body = json.dumps({"csr": material.pem(request(KEY)), "ott": text})
+    served = authority.served
+    connection = http.client.HTTPSConnection("127.0.0.1", served.port, context=served.tls(), timeout=20)
+    with contextlib.closing(connection):
+        connection.request("POST" if body else "GET", path, body)
+        written = connection.getresponse().read().decode()
+    value = json.loads(written)
+    assert written == json.dumps(value, separators=(",", ":"), ensure_ascii=False) + "\n"
 
 
 def test_there_are_as_many_as_were_tried_on_step_ca() -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from troth.ca import ConfigurationError, ForbiddenError
 from troth.x509.domains import DNSSyntaxError, Mailbox, ascii_domain, labels_of, parse_mailbox
-from troth.x509.names import SubjectNames, split_names
+from troth.x509.names import SubjectNames, parse_ip, split_names
 
 KINDS = ("cn", "dns", "ip", "email", "uri")
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -132,9 +132,8 @@ def _match_dns(policy: Policy, shown: str, name: str) -> Callable[[Rules], bool]
 
 
 def _match_ip(policy: Policy, shown: str, name: str) -> Callable[[Rules], bool]:
-    address = ipaddress.ip_address(name)
-    mapped = getattr(address, "ipv4_mapped", None) or address
-    return lambda rules: rules.matches_ip(mapped)
+    address = parse_ip(name)
+    return lambda rules: rules.matches_ip(address)
 
 
 def _match_email(policy: Policy, shown: str, name: str) -> Callable[[Rules], bool]:

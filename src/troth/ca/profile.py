@@ -1,7 +1,6 @@
 """The certificate a grant becomes: extensions, subject and key rules of step's default leaf, and of a renewal."""
 
 import hashlib
-import ipaddress
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,7 +16,7 @@ from troth.ca import ForbiddenError, MalformedError
 from troth.ca.validity import Window
 from troth.x509 import der
 from troth.x509.keys import PrivateKey, PublicKey, subject_key_id
-from troth.x509.names import SubjectNames
+from troth.x509.names import SubjectNames, parse_ip
 
 MIN_RSA_BITS = 2048
 CURVES = frozenset(("secp224r1", "secp256r1", "secp384r1", "secp521r1"))
@@ -202,7 +201,7 @@ def general_names(names: SubjectNames) -> bytes:
         return x509.SubjectAlternativeName(names.general_names()).public_bytes()
     return der.sequence(
         *(der.tlv(_DNS_TAG, name.encode()) for name in names.dns),
-        *(der.tlv(_IP_TAG, ipaddress.ip_address(name).packed) for name in names.ips),
+        *(der.tlv(_IP_TAG, parse_ip(name).packed) for name in names.ips),
     )
 
 

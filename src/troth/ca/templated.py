@@ -13,7 +13,7 @@ from troth.ca import CAError
 from troth.ca.gotemplate import asn1
 from troth.ca.profile import encoded, key_id
 from troth.x509 import der
-from troth.x509.names import split_names
+from troth.x509.names import parse_ip, split_names
 
 # The order of Go's ``pkix.Name``.
 _SUBJECT = (
@@ -229,7 +229,7 @@ def _names(described: Mapping[str, Any]) -> x509.SubjectAlternativeName | None:
     general: list[x509.GeneralName] = [
         *(x509.DNSName(name) for name in dns),
         *(x509.RFC822Name(name) for name in emails),
-        *(x509.IPAddress(ipaddress.ip_address(name)) for name in ips),
+        *(x509.IPAddress(parse_ip(name)) for name in ips),
         *(x509.UniformResourceIdentifier(name) for name in uris),
         *others,
     ]

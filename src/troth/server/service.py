@@ -55,7 +55,7 @@ class Service:
         self.loaded = loaded
         self.authority: Authority = loaded.authority
         self.chain_pem = [to_pem(certificate) for certificate in loaded.authority.all_intermediates]
-        options = json.dumps(dict(loaded.configuration.tls_options))
+        options = _compact(dict(loaded.configuration.tls_options))
         self._frames = {signer.name: _frame(signer.chain_pem, options) for signer in loaded.authority.signers}
 
     async def sign(self, body: bytes) -> bytes:
@@ -230,14 +230,18 @@ class Service:
         await self._commit.record(Change(token=token, certificate=record))
         leaf = b'"' + der_to_pem(issued.der, "CERTIFICATE").replace("\n", "\\n").encode() + b'"'
         before, after = self._frames[issued.signer]
-        return b'{"crt": ' + leaf + before + leaf + after
+        return b'{"crt":' + leaf + before + leaf + after
 
 
 def _frame(chain: list[str], options: str) -> tuple[bytes, bytes]:
     """The answer's parts before and after the second leaf that are the same for every certificate, encoded once."""
-    rest = json.dumps(chain)[1:]
-    before = f', "ca": {json.dumps(chain[0])}, "certChain": ['
-    return before.encode(), f', {rest}, "tlsOptions": {options}}}'.encode()
+    rest = _compact(chain)[1:]
+    before = f',"ca":{_compact(chain[0])},"certChain":['
+    return before.encode(), f',{rest},"tlsOptions":{options}}}\n'.encode()
+
+
+def _compact(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _spent(grant: Grant) -> SpentToken | None:

@@ -13,7 +13,7 @@ from cryptography import x509
 
 from troth.x509 import X509Error
 from troth.x509.domains import DNSSyntaxError, labels_of, parse_mailbox
-from troth.x509.names import SubjectNames
+from troth.x509.names import SubjectNames, parse_ip
 
 _FORMS = (x509.DNSName, x509.IPAddress, x509.RFC822Name, x509.UniformResourceIdentifier)
 _KINDS = ("DNS name", "IP address", "email address", "URI")
@@ -91,11 +91,10 @@ def _below(labels: Sequence[str], constraint: str) -> bool:
 
 
 def _within(name: str, network: object) -> bool:
-    address = ipaddress.ip_address(name)
-    mapped = getattr(address, "ipv4_mapped", None) or address
+    address = parse_ip(name)
     if not isinstance(network, ipaddress.IPv4Network | ipaddress.IPv6Network):
         return False
-    return mapped.version == network.version and mapped in network
+    return address.version == network.version and address in network
 
 
 def _of_mailbox(name: str, constraint: str) -> bool:

@@ -56,8 +56,18 @@ def _general_name(make: Callable[[str], x509.GeneralName], name: str) -> x509.Ge
         ) from error
 
 
+def parse_ip(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address as Go takes it: an IPv4 address written in IPv6's form (``::ffff:10.0.0.1``) is the IPv4 address.
+
+    Raises:
+        ValueError: it is no address.
+    """
+    address = ipaddress.ip_address(name)
+    return getattr(address, "ipv4_mapped", None) or address
+
+
 def _ip_address(name: str) -> x509.IPAddress:
-    return x509.IPAddress(ipaddress.ip_address(name))
+    return x509.IPAddress(parse_ip(name))
 
 
 def split_names(names: Iterable[str]) -> SubjectNames:
@@ -88,7 +98,7 @@ def _as_ip(name: str) -> str | None:
     if ":" not in name and not name[-1].isdigit():
         return None  # the cheap answer for most names: an IPv4 address ends in a digit
     try:
-        return str(ipaddress.ip_address(name))
+        return str(parse_ip(name))
     except ValueError:
         return None
 
@@ -115,6 +125,6 @@ def alternative_names(extensions: x509.Extensions) -> SubjectNames:
     return SubjectNames(
         tuple(name.value for name in value if isinstance(name, x509.DNSName)),
         tuple(name.value for name in value if isinstance(name, x509.RFC822Name)),
-        tuple(str(name.value) for name in value if isinstance(name, x509.IPAddress)),
+        tuple(str(parse_ip(str(name.value))) for name in value if isinstance(name, x509.IPAddress)),
         tuple(name.value for name in value if isinstance(name, x509.UniformResourceIdentifier)),
     )
