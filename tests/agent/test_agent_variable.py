@@ -108,7 +108,8 @@ def test_no_request_is_lost_and_old_identities_end_with_their_connections(visite
     assert measured["lost"] == 0
     assert measured["serials_reported"] is True
     assert measured["last_old"] <= measured["bound"] <= 75
-    assert "keepalive_time 50s" in measured["bounded_by"]
+    # On a machine that stands still for a minute every connection has ended before anybody looks.
+    assert ("keepalive_time 50s" if measured["last_old"] else "it was not seen") in measured["bounded_by"]
 
 
 def test_a_new_pair_that_the_workers_cannot_load_is_never_met(visited: Site) -> None:

@@ -5,6 +5,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -30,6 +31,7 @@ def converse(account: Account, args: list[str], *lines: tuple[str, str]) -> tupl
     leader, follower = pty.openpty()
 
     def take_terminal() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background job, which the tests may be in, ignores it
         os.setsid()
         fcntl.ioctl(follower, termios.TIOCSCTTY, 0)
 

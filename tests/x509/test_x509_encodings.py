@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.x509.authorities import issue
 from troth.x509 import X509Error
 from troth.x509.keys import generate_key, key_matches, private_key_to_pem
-from troth.x509.names import NameSyntaxError, SubjectNames, alternative_names, common_name, split_names
+from troth.x509.names import NameSyntaxError, SubjectNames, alternative_names, common_name, parse_ip, split_names
 from troth.x509.pem import MAX_PEM_BYTES, bundle_to_pem, der_to_pem, parse_blocks, parse_certificates, to_pem
 from troth.x509.provisioned import OID, ProvisionedBy, parse_extension, provisioned_by
 from troth.x509.requests import RequestError, check_possession, create_request, parse_request, request_to_pem
@@ -93,7 +93,9 @@ def test_empty_names_are_skipped_and_order_is_kept() -> None:
 def test_requests_carry_their_names(dns: list[str], ips: list[str]) -> None:
     request = parse_request(request_to_pem(create_request(ONE.key, "cn", [*ips, *dns])).encode())
     check_possession(request)
-    assert alternative_names(request.extensions) == SubjectNames(dns=tuple(dns), ips=tuple(ips))
+    assert alternative_names(request.extensions) == SubjectNames(
+        dns=tuple(dns), ips=tuple(str(parse_ip(ip)) for ip in ips)
+    )
     assert common_name(request.subject) == "cn"
 
 
